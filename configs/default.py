@@ -1,0 +1,58 @@
+"""Every key of a config, with its meaning; the other configs start from this one.
+
+Not run by itself: DenseNet-121 + GCN on your own data, see the README:
+
+    ./launch.sh configs/default.py --config.data_dir=DIR --workdir=RUN
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the default config."""
+    config = ml_collections.ConfigDict()
+
+    config.seed = 0  # of initial parameters, order of examples and flips
+    config.data_dir = ""  # the dataset: what `mlgcn build --data_dir` wrote
+    config.build = build = ml_collections.ConfigDict()  # `launch` builds it first
+    build.source = ""  # crawl folder or archive, or "sample"; "": it is built already
+    build.labels = ""  # vocabulary file or shipped name; "": labels.csv of the source
+    build.top = 0  # or: the labels with the most works; 0: not
+    build.min_works = 0  # or: the labels with at least so many works; 0: not
+
+    config.num_epochs = 30  # passes over the training split
+    config.batch_size = 32  # images a step over all devices
+    config.image_size = 512  # px; pictures are resized and padded black to a square
+    config.flip = True  # mirror training images at random
+    config.num_threads = 2  # that decode pictures ahead of the step
+
+    config.model = model = ml_collections.ConfigDict()
+    model.backbone = "densenet121"  # see mlgcn_jax/models/registry.py
+    model.head = "gcn"  # gcn | linear
+    model.pooling = "max"  # max (Eq. 3) | average
+    model.hidden_features = 1024  # between the two graph convolutions
+    model.dtype = "float32"  # of the backbone's arithmetic: float32 | bfloat16
+
+    config.graph = graph = ml_collections.ConfigDict()
+    graph.gamma = 0.002  # threshold on P(L_j | L_i), Eq. 6
+    graph.p = 0.2  # share of a label's neighbours in it, Eq. 7
+    graph.variant = "paper"  # paper | reference_code (what ML-GCN's code computes)
+    graph.embedding = "cooccurrence"  # cooccurrence | one_hot | file | learned
+    graph.embedding_dim = 300  # width of cooccurrence, learned and file embeddings
+    graph.embedding_file = ""  # GloVe .txt or .npz, for embedding = "file"
+
+    config.optimizer = optimizer = ml_collections.ConfigDict()  # Adam
+    optimizer.learning_rate = 1e-3  # the peak, where the rate changes
+    optimizer.schedule = "constant"  # constant | warmup_cosine
+    optimizer.warmup_epochs = 1.0  # for warmup_cosine; may be a fraction
+    optimizer.backbone_learning_rate_factor = 1.0
+    optimizer.head_learning_rate_factor = 1.0
+    optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no clipping
+    optimizer.weight_decay = 0.0  # decoupled, of kernels alone
+    optimizer.ema_decay = 0.0  # moving average of the variables, used to predict; 0: no
+
+    config.checkpoint_every_epochs = 1
+    config.keep_checkpoints = 2  # the newest ones
+    config.evaluate_every_epochs = 1
+    config.log_every_steps = 50
+    return config

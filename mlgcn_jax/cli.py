@@ -1,0 +1,118 @@
+"""The command `mlgcn STAGE`: one line a stage, each a module of `commands/`."""
+
+import importlib
+import inspect
+import logging as python_logging
+import pathlib
+import signal
+import sys
+import types
+
+from absl import app, flags, logging
+
+STAGES = {
+    "build": "make a dataset of a folder of pictures and their tags",
+    "graph": "show and write the label graph of a dataset",
+    "train": "train a config on a dataset, or go on with it",
+    "evaluate": "measure a trained run",
+    "predict": "tag pictures with a trained run",
+    "launch": "all of these, as a config says",
+}
+
+_DEBUG = flags.DEFINE_boolean(
+    "debug", False, "Show where an error came from, and what the libraries log."
+)
+
+_FAILURE = 1
+_WRONG_CALL = 2
+_INTERRUPTED = 128 + signal.SIGINT
+
+
+def main() -> int:
+    """Runs the stage that the command line names; returns the exit status."""
+    stage, *arguments = sys.argv[1:] or [""]
+    try:
+        if stage in ("-h", "--help"):
+            print(_usage())
+            return 0
+        if stage not in STAGES:
+            found = f"unknown stage {stage!r}" if stage else "no stage is given"
+            return _report("mlgcn", f"{found}\n\n{_usage()}", _WRONG_CALL)
+        # Only the chosen one: two stages may give a flag the same name.
+        module = importlib.import_module(f"mlgcn_jax.commands.{stage}")
+        if "-h" in arguments or "--help" in arguments:
+            print(_stage_usage(module))
+            return 0
+        return _run(module, f"mlgcn {stage}", arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _run(module: types.ModuleType, name: str, arguments: list[str]) -> int:
+    flags.FLAGS.set_default("verbosity", logging.INFO)
+    sys.argv = [name, *arguments]  # where config_flags looks for --config.KEY=VALUE
+    try:
+        remaining = flags.FLAGS(sys.argv)
+    except flags.Error as error:
+        return _report(name, f"{error}; see {name} --help", _WRONG_CALL)
+    except AttributeError as error:
+        if not isinstance(error.args[0], KeyError):
+            raise
+        # From ml_collections, with what it says of a key that it does not know.
+        return _report(
+            name, f"--config has no key {error.args[0].args[0]}", _WRONG_CALL
+        )
+    _log_to_stderr()
+    try:
+        return module.main(remaining) or 0
+    except app.UsageError as error:
+        return _report(name, f"{error}; see {name} --help", _WRONG_CALL)
+    except (ValueError, OSError) as error:  # those with a message for the user
+        if _DEBUG.value:
+            raise
+        return _report(name, f"{error} (--debug shows where)", _FAILURE)
+
+
+def _report(name: str, message: str, status: int) -> int:
+    print(f"{name}: error: {message}", file=sys.stderr)
+    return status
+
+
+def _usage() -> str:
+    lines = [f"  {stage:9} {purpose}" for stage, purpose in STAGES.items()]
+    return "\n".join(
+        ["usage: mlgcn STAGE [...]", "", *lines, "", "mlgcn STAGE --help says more."]
+    )
+
+
+def _stage_usage(module: types.ModuleType) -> str:
+    return "\n".join(
+        [
+            inspect.cleandoc(module.__doc__ or ""),
+            flags.FLAGS.module_help(module),
+            f"  --{_DEBUG.name}: {flags.FLAGS[_DEBUG.name].help}",
+        ]
+    )
+
+
+def _log_to_stderr() -> None:
+    """Shows what the stages log, and of the libraries what is a warning or worse."""
+    logging.use_absl_handler()
+    handler = logging.get_absl_handler()
+    handler.setFormatter(
+        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
+    if not _DEBUG.value:
+        handler.addFilter(_is_ours_or_serious)
+
+
+def _is_ours_or_serious(record: python_logging.LogRecord) -> bool:
+    package = pathlib.Path(__file__).parent
+    folders = (package, package.with_name("tfds_pixiv"))
+    return record.levelno >= python_logging.WARNING or any(
+        pathlib.Path(record.pathname).is_relative_to(folder) for folder in folders
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

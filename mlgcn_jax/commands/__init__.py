@@ -1,0 +1,1 @@
+"""The stages of `mlgcn`, one module each: absl flags, and `main(argv)`."""

@@ -1,0 +1,89 @@
+"""Builds the TFDS dataset of a crawl folder, without TensorFlow.
+
+    mlgcn build FOLDER|ARCHIVE --labels=labels.csv|--top=N|--min_works=M --data_dir=DIR
+
+Without --labels, --top and --min_works the labels.csv of the crawl folder is used;
+without a folder, the sample of the Open Clip Art Library that comes with mlgcn-jax.
+"""
+
+import csv
+import itertools
+import pathlib
+
+from absl import app, flags
+
+from mlgcn_jax.data import dataset
+from tfds_pixiv import build
+
+_LABELS = flags.DEFINE_string(
+    "labels",
+    None,
+    "Vocabulary: a file with the columns label,aliases (aliases separated by |), or "
+    "the name of a shipped one: openclipart40, pixiv40.",
+)
+_TOP = flags.DEFINE_integer(
+    "top", None, "Use the N tags with the most works as labels.", lower_bound=1
+)
+_MIN_WORKS = flags.DEFINE_integer(
+    "min_works", None, "Use all tags of at least M works as labels.", lower_bound=1
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder under which the dataset is written.", required=True
+)
+_MAX_REJECT_SHARE = flags.DEFINE_float(
+    "max_reject_share",
+    0.05,
+    "Fail when more than this share of the pictures cannot be used.",
+    lower_bound=0,
+    upper_bound=1,
+)
+_OVERWRITE = flags.DEFINE_boolean(
+    "overwrite", False, "Delete the dataset that is there and build it anew."
+)
+
+_DROPPED_TAGS_SHOWN = 10
+
+
+def main(argv: list[str]) -> None:
+    """Builds the dataset, or finds it built, and prints what it holds.
+
+    Raises:
+      ValueError: The dataset is there already, from another folder or vocabulary; or
+        the crawl folder or the vocabulary cannot be used.
+    """
+    if len(argv) > 2:
+        raise app.UsageError(f"expected one folder or archive, found {argv[1:]}")
+    if sum(flag.value is not None for flag in (_LABELS, _TOP, _MIN_WORKS)) > 1:
+        raise app.UsageError("give one of --labels, --top and --min_works")
+    built, is_new = build.build(
+        pathlib.Path(argv[1]) if len(argv) == 2 else None,
+        pathlib.Path(_DATA_DIR.value).expanduser(),
+        labels=_LABELS.value,
+        top=_TOP.value,
+        min_works=_MIN_WORKS.value,
+        max_reject_share=_MAX_REJECT_SHARE.value,
+        overwrite=_OVERWRITE.value,
+    )
+    if not is_new:
+        print("already built, nothing to do")
+    _print_summary(built)
+
+
+def _print_summary(built: dataset.Dataset) -> None:
+    counts = built.build_record()["counts"]
+    print(f"dataset: {built.directory}")
+    print(
+        f"examples: {counts['train']} train, {counts['validation']} validation; "
+        f"labels: {counts['labels']}"
+    )
+    print(
+        f"rejected: {counts['rejects']} (rejects.jsonl); "
+        f"left out without a label: {counts['without_labels']}"
+    )
+    with (built.directory / "dropped_tags.csv").open(encoding="utf-8") as file:
+        rows = itertools.islice(csv.DictReader(file), _DROPPED_TAGS_SHOWN)
+        most = ", ".join(f"{row['tag']} ({row['works']})" for row in rows)
+    print(
+        f"tags that are no label: {counts['dropped_tags']} (dropped_tags.csv); most "
+        f"frequent: {most or 'none'}"
+    )

@@ -1,0 +1,36 @@
+"""Evaluates a run.
+
+mlgcn evaluate RUN [--data_dir=DIR] [--split=validation]
+
+Writes RUN/metrics.json, RUN/per_label.csv and RUN/predictions.npz, and prints a table
+like those of the paper.
+"""
+
+import pathlib
+
+from absl import app, flags
+
+from mlgcn_jax.data import dataset
+from mlgcn_jax.evaluation import evaluate, tables
+from mlgcn_jax.runs import compilation_cache, trained_model
+from mlgcn_jax.runs import mesh as meshes
+
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Dataset; the one the run was trained on by default."
+)
+_SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Split.")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the stage."""
+    if len(argv) != 2:
+        raise app.UsageError(f"expected the folder of a run, found {argv[1:]}")
+    compilation_cache.enable()
+    mesh = meshes.create_mesh()
+    model = trained_model.open_run(pathlib.Path(argv[1]), mesh)
+    data_dir = _DATA_DIR.value or model.config.data_dir
+    data = dataset.open_dataset(pathlib.Path(data_dir).expanduser())
+    evaluated = evaluate.evaluate_run(model, data, mesh, split=_SPLIT.value)
+    print(tables.format_per_label(model.vocabulary.labels, evaluated.per_label))
+    print(tables.format_table({model.folder.workdir.name: evaluated.metrics}))
+    print(f"metrics: {model.folder.metrics}")

@@ -1,0 +1,28 @@
+"""Trains a run, or goes on with it.
+
+mlgcn train --config=configs/default.py --config.data_dir=DIR --workdir=RUN
+
+Any key of the config can be set as --config.KEY=VALUE. Ctrl-C and SIGTERM save first;
+the same command then goes on.
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from mlgcn_jax.commands import exit_status
+from mlgcn_jax.training import train
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+flags.mark_flag_as_required("config")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the stage; returns its exit status."""
+    exit_status.check_no_arguments(argv)
+    interrupted = train.train_and_evaluate(
+        _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
+    )
+    return exit_status.of_signal(interrupted)

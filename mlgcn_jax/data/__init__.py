@@ -1,0 +1,1 @@
+"""Crawl folders, tags and pictures, and the datasets made of them."""

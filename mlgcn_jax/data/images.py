@@ -1,0 +1,174 @@
+"""Picture files of any kind -> right RGB, stored JPEG, square model input.
+
+Built once: `load_rgb` -> `encode_jpeg`. Read at every use: `load_rgb` -> `letterbox`.
+Nothing here has state, so threads may share it all.
+"""
+
+import io
+import pathlib
+import struct
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+)
+MAX_IMAGE_PIXELS = 100_000_000  # 300 MB as RGB
+MIN_SIDE_PX = 8
+
+# Used in place of PIL.Image.open, which warns of large pictures by a limit that is the
+# whole process's, and tries formats (EPS) that run other programs.
+_FORMATS: tuple[type[ImageFile.ImageFile], ...] = (
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+    GifImagePlugin.GifImageFile,
+    BmpImagePlugin.BmpImageFile,
+    TiffImagePlugin.TiffImageFile,
+    AvifImagePlugin.AvifImageFile,
+)
+
+
+class ImageError(ValueError):
+    """Says why a picture cannot be used; names no path."""
+
+
+def load_rgb(source: pathlib.Path | bytes) -> Image.Image:
+    """Returns the decoded picture as RGB, upright, its transparency over white.
+
+    Of an animation it is the first frame. Samples of 16 bits are scaled to 8; those of
+    32, which have no agreed white, are stretched from their least to their greatest.
+    Colour profiles and all other metadata are dropped.
+
+    Raises:
+      ImageError: The picture cannot be read or is damaged, is of an unknown format,
+        has a side under MIN_SIDE_PX or more than MAX_IMAGE_PIXELS pixels.
+    """
+    try:
+        if isinstance(source, bytes):
+            return _load(io.BytesIO(source))
+        with source.open("rb") as file:
+            return _load(file)
+    except ImageError:
+        raise
+    except OSError as error:
+        # strerror, because the message of a system error names the path.
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # whatever Pillow raises on damaged data
+        reason = f"{type(error).__name__}: {error}"
+        raise ImageError(f"cannot be decoded: {reason}") from error
+
+
+def encode_jpeg(image: Image.Image, *, max_side_px: int = 512) -> bytes:
+    """Returns baseline JPEG bytes, the same for the same picture.
+
+    4:2:0 at quality 95; a baseline file decodes three times as fast as a progressive
+    one. LANCZOS: it is the sharpest filter, and a picture is stored only once.
+
+    Args:
+      image: Of mode RGB.
+      max_side_px: A longer side is shrunk to this; nothing is enlarged.
+    """
+    if max(image.size) > max_side_px:
+        image = image.resize(_fit(image, max_side_px), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def letterbox(image: Image.Image, size_px: int) -> UInt8[np.ndarray, "s s 3"]:
+    """Returns the picture, long side size_px, centred on an exactly black square.
+
+    Resized before it is padded, as padding first bleeds into the border. BILINEAR: in
+    Pillow it averages over all pixels when it shrinks, and this is done at every read.
+
+    Args:
+      image: Of mode RGB; not resampled where it has the right size already.
+      size_px: Side of the square.
+    """
+    width, height = _fit(image, size_px)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    square = np.zeros((size_px, size_px, 3), np.uint8)
+    top, left = (size_px - height) // 2, (size_px - width) // 2
+    square[top : top + height, left : left + width] = np.asarray(image)
+    return square
+
+
+def _fit(image: Image.Image, long_side_px: int) -> tuple[int, int]:
+    """Returns (width, height) for a long side, both at least 1."""
+    scale = long_side_px / max(image.size)
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
+def _load(file: io.BytesIO | io.BufferedReader) -> Image.Image:
+    with _open(file) as image:
+        # Before anything is allocated: a header may claim any size.
+        if image.width * image.height > MAX_IMAGE_PIXELS:
+            raise ImageError(
+                f"too large: {image.width} x {image.height} is more than "
+                f"{MAX_IMAGE_PIXELS} pixels"
+            )
+        if min(image.size) < MIN_SIDE_PX:
+            raise ImageError(
+                f"too small: {image.width} x {image.height} has a side under "
+                f"{MIN_SIDE_PX} pixels"
+            )
+        image.load()
+        try:
+            ImageOps.exif_transpose(image, in_place=True)
+        except Exception:  # damaged EXIF beside sound pixels: they are upright then
+            pass
+        rgb = _convert(image)
+    rgb.info.clear()
+    return rgb
+
+
+def _open(file: io.BytesIO | io.BufferedReader) -> ImageFile.ImageFile:
+    for image_class in _FORMATS:
+        file.seek(0)
+        try:
+            return image_class(file)
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue  # Pillow's way to say: not of this format
+    raise ImageError("not a picture of a known format, or its header is damaged")
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_8_bits(image)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_8_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    """Returns the grey levels of a picture with 16 or 32 bits a sample."""
+    levels = np.asarray(image).astype(np.float64)
+    if image.mode.startswith("I;16"):
+        low, high = 0.0, 65535.0
+    else:
+        low, high = float(levels.min()), float(levels.max())
+        if not np.isfinite(high - low):
+            raise ImageError("holds samples that are not finite")
+    span = (high - low) or 1.0  # a flat picture becomes black
+    grey = np.rint((levels - low) * (255 / span)).astype(np.uint8)
+    transparent = image.info.get("transparency")  # one level, by its number
+    if transparent is not None:
+        grey[levels == transparent] = 255
+    return grey

@@ -1,0 +1,143 @@
+"""Scores of every example of a split, each exactly once, and what they amount to."""
+
+import contextlib
+import csv
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float32, Int64
+
+from mlgcn_jax.data import dataset, input_pipeline
+from mlgcn_jax.evaluation import metrics, scoring
+from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.runs import run_folder, trained_model
+
+
+class Predictions(NamedTuple):
+    """Scores and labels of the n examples of a split, in the dataset's order."""
+
+    scores: Float32[np.ndarray, "n l"]
+    labels: Bool[np.ndarray, "n l"]
+    ids: np.ndarray
+    pages: Int64[np.ndarray, " n"]
+
+
+class Evaluation(NamedTuple):
+    """What `metrics.compute_metrics` and `metrics.per_label_metrics` say of a split."""
+
+    metrics: dict[str, Any]
+    per_label: dict[str, np.ndarray]
+
+
+def predict_split(
+    scorer: scoring.Scorer,
+    data: dataset.Dataset,
+    split: str,
+    *,
+    image_size: int,
+    batch_size: int,
+    num_threads: int,
+) -> Predictions:
+    """Returns the scores of every example of a split; padding is left out.
+
+    Raises:
+        ValueError: the examples do not come out exactly once.
+    """
+    parts = []
+    batches = input_pipeline.evaluation_batches(
+        data,
+        split,
+        image_size=image_size,
+        batch_size=batch_size,
+        num_threads=num_threads,
+    )
+    with contextlib.closing(batches):
+        for batch in batches:
+            mask = batch["mask"]
+            scores = scorer(batch["image"])
+            parts.append(
+                Predictions(
+                    scores[mask],
+                    batch["labels"][mask] > 0,
+                    batch["id"][mask],
+                    batch["page"][mask],
+                )
+            )
+    predictions = Predictions(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+    if len(predictions.ids) != data.num_examples(split):
+        raise ValueError(
+            f"scored {len(predictions.ids)} examples of the {split} split, which has "
+            f"{data.num_examples(split)}"
+        )
+    return predictions
+
+
+def evaluate_run(
+    model: trained_model.TrainedModel,
+    data: dataset.Dataset,
+    mesh: Mesh,
+    *,
+    split: str,
+) -> Evaluation:
+    """Evaluates a run and writes metrics.json, per_label.csv and predictions.npz.
+
+    Raises:
+        ValueError: the dataset has other labels than the run.
+    """
+    if data.vocabulary.labels != model.vocabulary.labels:
+        raise ValueError(
+            f"{data.directory} has other labels than the run in "
+            f"{model.folder.workdir}; build it with --labels={model.folder.labels}"
+        )
+    scorer = scoring.Scorer(model.graphdef, mesh)
+    scorer.load(model.variables, model.graph)
+    predictions = predict_split(
+        scorer,
+        data,
+        split,
+        image_size=model.config.image_size,
+        batch_size=meshes.round_up_batch_size(model.config.batch_size, mesh),
+        num_threads=model.config.num_threads,
+    )
+    scores, labels = predictions.scores, predictions.labels
+    computed = metrics.compute_metrics(scores, labels)
+    results = {"split": split, "step": model.step, **computed}
+    per_label = metrics.per_label_metrics(scores, labels)
+    names = model.vocabulary.labels
+    _write_predictions(model.folder.predictions, predictions, names)
+    _write_per_label(model.folder.per_label, per_label, names)
+    run_folder.write_json(model.folder.metrics, results)
+    return Evaluation(results, per_label)
+
+
+def _write_predictions(
+    path: pathlib.Path, predictions: Predictions, names: tuple[str, ...]
+) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(
+            file,
+            scores=predictions.scores,
+            labels=predictions.labels,
+            id=predictions.ids,
+            page=predictions.pages,
+            label_names=np.array(names),
+        )
+    os.replace(temporary, path)
+
+
+def _write_per_label(
+    path: pathlib.Path, columns: dict[str, np.ndarray], names: tuple[str, ...]
+) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", *columns])
+        for name, *values in zip(names, *columns.values(), strict=True):
+            writer.writerow(
+                [name, *("" if value != value else value for value in values)]
+            )
+    os.replace(temporary, path)

@@ -1,0 +1,1 @@
+"""Labels of a dataset -> statistics -> sparse label graph with label embeddings."""

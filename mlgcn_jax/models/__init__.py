@@ -1,0 +1,1 @@
+"""Backbones and heads: image and label graph -> one logit per label."""

@@ -1,0 +1,222 @@
+"""DenseNet (Huang et al., CVPR 2017, arXiv:1608.06993): image -> feature map.
+
+Submodules carry torchvision's names (`features.denseblock1.denselayer1.norm1`, ...).
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from mlgcn_jax.models import layers
+
+
+class DenseLayer(nnx.Module):
+    """BN, ReLU, 1x1 convolution, BN, ReLU, 3x3 convolution: `growth_rate` features."""
+
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        growth_rate: int,
+        bottleneck_factor: int,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the two norms and convolutions."""
+        width = bottleneck_factor * growth_rate
+        self.norm1 = layers.BatchNorm(in_features, dtype=dtype)
+        self.conv1 = layers.Convolution(in_features, width, 1, dtype=dtype, rngs=rngs)
+        self.norm2 = layers.BatchNorm(width, dtype=dtype)
+        self.conv2 = layers.Convolution(width, growth_rate, 3, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        *,
+        train: bool,
+        statistics: layers.Statistics | None,
+    ) -> Float[Array, "b h w growth_rate"]:
+        """Returns the layer's new features."""
+        x = self.conv1(jax.nn.relu(self.norm1(x, train=train, statistics=statistics)))
+        return self.conv2(jax.nn.relu(self.norm2(x, train=train)))
+
+
+class DenseBlock(nnx.Module):
+    """Layers that each read the features of all layers before them.
+
+    A channel's batch statistics are the same in every layer that reads it, so they are
+    computed once, where the channel is made.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_layers: int,
+        *,
+        growth_rate: int,
+        bottleneck_factor: int,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        """Creates `denselayer1` to `denselayer{num_layers}`."""
+        self.num_layers = num_layers
+        for i in range(num_layers):
+            layer = DenseLayer(
+                in_features + i * growth_rate,
+                growth_rate=growth_rate,
+                bottleneck_factor=bottleneck_factor,
+                dtype=dtype,
+                rngs=rngs,
+            )
+            setattr(self, f"denselayer{i + 1}", layer)
+
+    def __call__(
+        self, x: Float[Array, "b h w c"], *, train: bool
+    ) -> tuple[Float[Array, "b h w c2"], layers.Statistics | None]:
+        """Returns all features, and in training their batch statistics."""
+        features = [x]
+        statistics = [layers.batch_statistics(x)] if train else []
+        for i in range(self.num_layers):
+            layer: DenseLayer = getattr(self, f"denselayer{i + 1}")
+            new = layer(
+                jnp.concatenate(features, axis=-1),
+                train=train,
+                statistics=layers.concatenate_statistics(statistics) if train else None,
+            )
+            features.append(new)
+            if train:
+                statistics.append(layers.batch_statistics(new))
+        return (
+            jnp.concatenate(features, axis=-1),
+            layers.concatenate_statistics(statistics) if train else None,
+        )
+
+
+class Transition(nnx.Module):
+    """BN, ReLU, 1x1 convolution and 2x2 average pooling between two dense blocks."""
+
+    def __init__(
+        self, in_features: int, out_features: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        """Creates the norm and the convolution."""
+        self.norm = layers.BatchNorm(in_features, dtype=dtype)
+        self.conv = layers.Convolution(
+            in_features, out_features, 1, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        *,
+        train: bool,
+        statistics: layers.Statistics | None,
+    ) -> Float[Array, "b h2 w2 c2"]:
+        """Returns the map at half the size.
+
+        Pools before it convolves: both are linear and commute, and the convolution
+        then has a quarter of the work. Differs from torchvision in rounding only.
+        """
+        x = jax.nn.relu(self.norm(x, train=train, statistics=statistics))
+        return self.conv(layers.average_pool_2x2(x))
+
+
+class Features(nnx.Module):
+    """The convolutional part, up to and including the last norm and ReLU."""
+
+    def __init__(
+        self,
+        *,
+        growth_rate: int,
+        block_sizes: Sequence[int],
+        num_init_features: int,
+        bottleneck_factor: int,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        """Creates stem, dense blocks, transitions and the last norm."""
+        self.num_blocks = len(block_sizes)
+        self.conv0 = layers.Convolution(
+            3, num_init_features, 7, stride=2, dtype=dtype, rngs=rngs
+        )
+        self.norm0 = layers.BatchNorm(num_init_features, dtype=dtype)
+        num_features = num_init_features
+        for i, num_layers in enumerate(block_sizes, start=1):
+            block = DenseBlock(
+                num_features,
+                num_layers,
+                growth_rate=growth_rate,
+                bottleneck_factor=bottleneck_factor,
+                dtype=dtype,
+                rngs=rngs,
+            )
+            setattr(self, f"denseblock{i}", block)
+            num_features += num_layers * growth_rate
+            if i < self.num_blocks:
+                transition = Transition(
+                    num_features, num_features // 2, dtype=dtype, rngs=rngs
+                )
+                setattr(self, f"transition{i}", transition)
+                num_features //= 2
+        self.norm5 = layers.BatchNorm(num_features, dtype=dtype)
+        self.num_features = num_features
+
+    def __call__(
+        self, x: Float[Array, "b h w 3"], *, train: bool
+    ) -> Float[Array, "b h2 w2 d"]:
+        """Returns the last feature map, 1/32 of the image's size."""
+        x = jax.nn.relu(self.norm0(self.conv0(x), train=train))
+        x = layers.max_pool_3x3_stride_2(x)
+        statistics = None
+        for i in range(1, self.num_blocks + 1):
+            block: DenseBlock = getattr(self, f"denseblock{i}")
+            x, statistics = block(x, train=train)
+            if i < self.num_blocks:
+                transition: Transition = getattr(self, f"transition{i}")
+                x = transition(x, train=train, statistics=statistics)
+        return jax.nn.relu(self.norm5(x, train=train, statistics=statistics))
+
+
+class DenseNet(nnx.Module):
+    """DenseNet-BC without its classifier; the defaults are DenseNet-121."""
+
+    def __init__(
+        self,
+        *,
+        growth_rate: int = 32,
+        block_sizes: Sequence[int] = (6, 12, 24, 16),
+        num_init_features: int = 64,
+        bottleneck_factor: int = 4,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the network.
+
+        Args:
+            growth_rate: features that each dense layer adds.
+            block_sizes: number of dense layers in each block.
+            num_init_features: features of the stem.
+            bottleneck_factor: width of the 1x1 convolutions in growth rates.
+            dtype: compute type; parameters and statistics are float32.
+            rngs: source of the initial parameters.
+        """
+        self.features = Features(
+            growth_rate=growth_rate,
+            block_sizes=block_sizes,
+            num_init_features=num_init_features,
+            bottleneck_factor=bottleneck_factor,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.num_features = self.features.num_features
+        # Stem and pooling round up, each transition rounds down.
+        self.min_image_size_px = 4 * 2 ** (len(block_sizes) - 1) - 3
+
+    def __call__(
+        self, image: Float[Array, "b h w 3"], *, train: bool
+    ) -> Float[Array, "b h2 w2 d"]:
+        """Returns the feature map `[b, h / 32, w / 32, d]` in the compute type."""
+        return self.features(image, train=train)

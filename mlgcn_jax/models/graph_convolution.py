@@ -1,0 +1,47 @@
+"""Graph convolution over the label graph, from its edges (Eq. 2 of the paper)."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from mlgcn_jax.graph import label_graph
+
+
+def aggregate(
+    nodes: Float[Array, "l c"], graph: label_graph.LabelGraph
+) -> Float[Array, "l c"]:
+    """Returns `A_hat @ nodes` as a sum over the edges that arrive at each label."""
+    messages = graph.edge_weights[:, None] * nodes[graph.senders]
+    return jax.ops.segment_sum(
+        messages,
+        graph.receivers,
+        num_segments=nodes.shape[0],
+        indices_are_sorted=True,
+    )
+
+
+class GraphConvolution(nnx.Module):
+    """`H' = A_hat H W` (Eq. 2) without bias; the activation is the caller's."""
+
+    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
+        """Creates the kernel `[in_features, out_features]`."""
+        self.kernel = nnx.Param(
+            nnx.initializers.glorot_uniform()(
+                rngs.params(), (in_features, out_features)
+            )
+        )
+
+    def __call__(
+        self, nodes: Float[Array, "l c"] | None, graph: label_graph.LabelGraph
+    ) -> Float[Array, "l c2"]:
+        """Returns the new node features; `nodes=None` stands for the identity matrix.
+
+        The identity (one-hot nodes) is never written out: I W is W.
+        """
+        kernel = self.kernel[...]
+        if nodes is None:
+            return aggregate(kernel, graph)
+        if kernel.shape[0] < kernel.shape[1]:  # send the narrower side along the edges
+            return jnp.einsum("lc,cf->lf", aggregate(nodes, graph), kernel)
+        return aggregate(jnp.einsum("lc,cf->lf", nodes, kernel), graph)

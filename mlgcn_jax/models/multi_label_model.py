@@ -1,0 +1,83 @@
+"""The whole model: backbone, global pooling and head (Fig. 2 of the paper)."""
+
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from mlgcn_jax.graph import label_graph
+from mlgcn_jax.models import heads
+
+# Channel statistics of ImageNet, which pretrained backbones expect; pixels in 0..1.
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
+
+POOLINGS = {"max": jnp.max, "average": jnp.mean}
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """What a backbone offers; see `densenet.DenseNet`."""
+
+    num_features: int
+    min_image_size_px: int
+
+    def __call__(
+        self, image: Float[Array, "b h w 3"], *, train: bool
+    ) -> Float[Array, "b h2 w2 d"]:
+        """Returns the feature map of a normalised image."""
+        ...
+
+
+@runtime_checkable
+class Head(Protocol):
+    """What a head offers; see `heads.GCNHead`."""
+
+    def __call__(self, graph: label_graph.LabelGraph) -> heads.Classifiers:
+        """Returns one classifier per label."""
+        ...
+
+
+class MultiLabelModel(nnx.Module):
+    """Image and label graph -> logits."""
+
+    def __init__(self, backbone: Backbone, head: Head, *, pooling: str):
+        """Joins a backbone and a head; `pooling` is a key of `POOLINGS`."""
+        self.backbone = backbone
+        self.head = head
+        self.pooling = pooling
+
+    def features(
+        self, image: UInt8[Array, "b h w 3"], *, train: bool
+    ) -> Float[Array, "b d"]:
+        """Returns the pooled image features (Eq. 3), float32.
+
+        Raises:
+            ValueError: the image is smaller than the backbone can take.
+        """
+        smallest = self.backbone.min_image_size_px
+        if min(image.shape[1:3]) < smallest:
+            raise ValueError(
+                f"image of {image.shape[1]}x{image.shape[2]} px leaves no feature map; "
+                f"this backbone needs at least {smallest} px: set config.image_size"
+            )
+        mean = jnp.asarray(PIXEL_MEAN)[None, None, None, :]
+        std = jnp.asarray(PIXEL_STD)[None, None, None, :]
+        x = (image.astype(jnp.float32) / 255.0 - mean) / std
+        feature_map = self.backbone(x, train=train).astype(jnp.float32)
+        return POOLINGS[self.pooling](feature_map, axis=(1, 2))
+
+    def classifiers(self, graph: label_graph.LabelGraph) -> heads.Classifiers:
+        """Returns the classifiers; compute them once where parameters stay the same."""
+        return self.head(graph)
+
+    def __call__(
+        self,
+        image: UInt8[Array, "b h w 3"],
+        graph: label_graph.LabelGraph,
+        *,
+        train: bool,
+    ) -> Float[Array, "b l"]:
+        """Returns the logits, float32."""
+        return self.classifiers(graph).logits(self.features(image, train=train))

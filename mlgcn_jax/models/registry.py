@@ -1,0 +1,72 @@
+"""The one registry: names in a config -> backbone and head."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax.numpy as jnp
+import ml_collections
+from flax import nnx
+
+from mlgcn_jax.models import densenet, heads, multi_label_model
+
+# name -> constructor taking dtype and rngs. Add a backbone by adding a line.
+BACKBONES: dict[str, Callable[..., multi_label_model.Backbone]] = {
+    "densenet_tiny": lambda **kwargs: densenet.DenseNet(
+        growth_rate=8, block_sizes=(2, 2), num_init_features=16, **kwargs
+    ),
+    "densenet121": densenet.DenseNet,
+    "densenet169": lambda **kwargs: densenet.DenseNet(
+        block_sizes=(6, 12, 32, 32), **kwargs
+    ),
+    "densenet201": lambda **kwargs: densenet.DenseNet(
+        block_sizes=(6, 12, 48, 32), **kwargs
+    ),
+}
+
+# name -> constructor taking (config, num_labels, num_features, rngs).
+HEADS: dict[str, Callable[..., multi_label_model.Head]] = {
+    "gcn": lambda config, num_labels, num_features, rngs: heads.GCNHead(
+        num_labels,
+        num_features,
+        embedding=config.graph.embedding,
+        embedding_dim=config.graph.embedding_dim,
+        hidden_features=config.model.hidden_features,
+        rngs=rngs,
+    ),
+    "linear": lambda config, num_labels, num_features, rngs: heads.LinearHead(
+        num_labels, num_features, rngs=rngs
+    ),
+}
+
+T = TypeVar("T")
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def create_model(
+    config: ml_collections.ConfigDict, *, num_labels: int, rngs: nnx.Rngs
+) -> multi_label_model.MultiLabelModel:
+    """Returns the model that `config.model` and `config.graph` describe.
+
+    Wrap in `nnx.eval_shape` for its structure alone and in `jax.jit` to initialise:
+    eager construction is slow.
+
+    Raises:
+        ValueError: a name is not registered; the message lists those that are.
+    """
+    backbone = _find(BACKBONES, config.model.backbone, "config.model.backbone")
+    head = _find(HEADS, config.model.head, "config.model.head")
+    dtype = _find(DTYPES, config.model.dtype, "config.model.dtype")
+    _find(multi_label_model.POOLINGS, config.model.pooling, "config.model.pooling")
+    features = backbone(dtype=dtype, rngs=rngs)
+    return multi_label_model.MultiLabelModel(
+        features,
+        head(config, num_labels, features.num_features, rngs),
+        pooling=config.model.pooling,
+    )
+
+
+def _find(table: dict[str, T], name: str, key: str) -> T:
+    if name not in table:
+        raise ValueError(f"{key}={name!r} is not known; use one of {sorted(table)}")
+    return table[name]

@@ -1,0 +1,1 @@
+"""One run: its devices, state, checkpoints and folder."""

@@ -1,0 +1,156 @@
+"""The folder of one run (its workdir): what lies where, and who may write to it.
+
+config.json        the resolved config
+dataset.json       which dataset it was trained on
+labels.csv         the vocabulary
+label_graph.npz    the label graph and the counts behind it
+checkpoints/       train states
+metrics.jsonl      curves, one JSON object a line; the same for TensorBoard in
+tensorboard/
+metrics.json, per_label.csv, predictions.npz    results of `mlgcn evaluate`
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+
+from mlgcn_jax.data import dataset, labels
+from mlgcn_jax.graph import label_graph, statistics
+
+# Keys that say how a run is carried out and not what it computes.
+MAY_CHANGE = frozenset(
+    {
+        "build",
+        "data_dir",
+        "num_threads",
+        "checkpoint_every_epochs",
+        "keep_checkpoints",
+        "evaluate_every_epochs",
+        "log_every_steps",
+    }
+)
+
+
+class RunFolder:
+    """Paths of one run, and what is read from and written to them."""
+
+    def __init__(self, workdir: pathlib.Path):
+        """Names the files; nothing is touched."""
+        self.workdir = workdir
+        self.config = workdir / "config.json"
+        self.dataset = workdir / "dataset.json"
+        self.labels = workdir / "labels.csv"
+        self.label_graph = workdir / "label_graph.npz"
+        self.checkpoints = workdir / "checkpoints"
+        self.metrics_log = workdir / "metrics.jsonl"
+        self.tensorboard = workdir / "tensorboard"
+        self.metrics = workdir / "metrics.json"
+        self.per_label = workdir / "per_label.csv"
+        self.predictions = workdir / "predictions.npz"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps every other training out of the folder while inside.
+
+        The lock goes with the process, however that ends.
+
+        Raises:
+            ValueError: another process holds it.
+        """
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        with (self.workdir / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise ValueError(
+                    f"another run (process {file.read().strip()}) is at work in "
+                    f"{self.workdir}; wait for it or use another --workdir"
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def start(
+        self,
+        config: ml_collections.ConfigDict,
+        data: dataset.Dataset,
+        graph: label_graph.LabelGraph,
+        graph_statistics: statistics.LabelStatistics,
+    ) -> None:
+        """Writes what the run is made of, or checks that it is the same as before.
+
+        Raises:
+            ValueError: the folder belongs to a run of another config or dataset.
+        """
+        if self.config.exists():
+            self._check_same_config(config)
+            self._check_same_dataset(data)
+        labels.write_vocabulary(data.vocabulary, self.labels)
+        label_graph.save_label_graph(self.label_graph, graph, graph_statistics)
+        write_json(
+            self.dataset,
+            {"directory": str(data.directory), "fingerprint": data.fingerprint},
+        )
+        write_json(self.config, config.to_dict())  # last: marks the folder as whole
+
+    def read_config(self) -> ml_collections.ConfigDict:
+        """Returns the config that the run was started with.
+
+        Raises:
+            FileNotFoundError: this is not a run's folder.
+        """
+        if not self.config.is_file():
+            raise FileNotFoundError(
+                f"{self.workdir} is not a run: it has no config.json; give the "
+                "--workdir of `mlgcn train`"
+            )
+        return ml_collections.ConfigDict(json.loads(self.config.read_text())).lock()
+
+    def _check_same_config(self, config: ml_collections.ConfigDict) -> None:
+        before = _flat(self.read_config().to_dict())
+        now = _flat(config.to_dict())
+        changed = [
+            f"{key}: {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and key.split(".")[0] not in MAY_CHANGE
+        ]
+        if changed:
+            raise ValueError(
+                f"{self.workdir} holds a run of another config "
+                f"({'; '.join(changed)}); use the same config to go on with it, or "
+                "another --workdir"
+            )
+
+    def _check_same_dataset(self, data: dataset.Dataset) -> None:
+        before = json.loads(self.dataset.read_text())
+        if before["fingerprint"] != data.fingerprint:
+            raise ValueError(
+                f"{self.workdir} holds a run on another dataset "
+                f"({before['directory']}, now {data.directory} with other content); "
+                "use that dataset to go on with it, or another --workdir"
+            )
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes a JSON file that is either whole or not there."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,84 @@
+"""The train state: everything that a step changes, as plain nested dicts."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Int32
+
+from mlgcn_jax.models import registry
+from mlgcn_jax.runs import mesh as meshes
+
+
+class Variables(NamedTuple):
+    """What the model needs to compute; nested dicts of float32 arrays."""
+
+    params: dict[str, Any]
+    batch_stats: dict[str, Any]
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes; checkpoints hold all of it.
+
+    Attributes:
+        step: number of updates made.
+        variables: parameters and running statistics.
+        ema: their exponential moving average, None where it is not kept.
+        opt_state: state of the optimiser.
+    """
+
+    step: Int32[Array, ""]
+    variables: Variables
+    ema: Variables | None
+    opt_state: optax.OptState
+
+
+def model_structure(
+    config: ml_collections.ConfigDict, *, num_labels: int
+) -> tuple[nnx.GraphDef, Variables]:
+    """Returns the model's static structure and the shapes of its variables.
+
+    Nothing is computed: `nnx.merge(graphdef, *variables)` is the model.
+    """
+    model = nnx.eval_shape(
+        lambda: registry.create_model(config, num_labels=num_labels, rngs=nnx.Rngs(0))
+    )
+    return nnx.graphdef(model), _variables(model)
+
+
+def create_train_state(
+    config: ml_collections.ConfigDict,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    num_labels: int,
+) -> TrainState:
+    """Returns the state before the first step, replicated over the mesh."""
+
+    def initialize() -> TrainState:
+        model = registry.create_model(
+            config, num_labels=num_labels, rngs=nnx.Rngs(config.seed)
+        )
+        variables = _variables(model)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            variables=variables,
+            # Added to zero: donated arguments must not share buffers.
+            ema=jax.tree.map(lambda x: x + 0, variables)
+            if config.optimizer.ema_decay
+            else None,
+            opt_state=tx.init(variables.params),
+        )
+
+    return jax.jit(initialize, out_shardings=meshes.replicated(mesh))()
+
+
+def _variables(model: nnx.Module) -> Variables:
+    return Variables(
+        params=nnx.to_pure_dict(nnx.state(model, nnx.Param)),
+        batch_stats=nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)),
+    )

@@ -1,0 +1,72 @@
+"""Opens a run for everybody who uses its model: evaluation, prediction, export."""
+
+import dataclasses
+import pathlib
+
+import jax
+import ml_collections
+from flax import nnx
+from jax.sharding import Mesh
+
+from mlgcn_jax.data import labels
+from mlgcn_jax.graph import label_graph
+from mlgcn_jax.runs import checkpoints, run_folder, train_state
+from mlgcn_jax.runs import mesh as meshes
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """What a run learnt; arrays are replicated over the mesh.
+
+    Attributes:
+        folder: the run's folder.
+        config: the config it was trained with.
+        vocabulary: its labels.
+        graph: its label graph.
+        graphdef: the model's structure.
+        variables: parameters and running statistics (averaged where the run keeps
+            an average).
+        step: number of updates made.
+    """
+
+    folder: run_folder.RunFolder
+    config: ml_collections.ConfigDict
+    vocabulary: labels.Vocabulary
+    graph: label_graph.LabelGraph
+    graphdef: nnx.GraphDef
+    variables: train_state.Variables
+    step: int
+
+
+def open_run(workdir: pathlib.Path, mesh: Mesh) -> TrainedModel:
+    """Returns the newest whole checkpoint of a run, ready to compute.
+
+    Raises:
+        FileNotFoundError: not a run, or nothing was saved yet.
+        CheckpointError: every checkpoint is damaged, or does not fit the config.
+    """
+    folder = run_folder.RunFolder(workdir)
+    config = folder.read_config()
+    vocabulary = labels.read_vocabulary(folder.labels)
+    graph, _ = label_graph.load_label_graph(folder.label_graph)
+    step = checkpoints.latest_step(folder.checkpoints)
+    if step is None:
+        raise FileNotFoundError(
+            f"{workdir} has no checkpoint yet; train it first, or let it train longer"
+        )
+    graphdef, abstract = train_state.model_structure(config, num_labels=len(vocabulary))
+    replicated = meshes.replicated(mesh)
+    return TrainedModel(
+        folder=folder,
+        config=config,
+        vocabulary=vocabulary,
+        graph=jax.device_put(graph, replicated),
+        graphdef=graphdef,
+        variables=checkpoints.restore_variables(
+            folder.checkpoints,
+            step,
+            meshes.with_sharding(abstract, replicated),
+            ema=bool(config.optimizer.ema_decay),
+        ),
+        step=step,
+    )

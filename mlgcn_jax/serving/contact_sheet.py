@@ -1,0 +1,73 @@
+"""A picture of predictions: each image with its best labels and their scores."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from mlgcn_jax.data import images
+from mlgcn_jax.serving import predict
+
+TILE_PX = 176
+LABELS_SHOWN = 4
+_LINE_PX = 17
+_MARGIN_PX = 8
+_TRUE_COLOUR = (22, 120, 60)
+_OTHER_COLOUR = (90, 90, 90)
+
+
+def save_contact_sheet(
+    path: pathlib.Path,
+    predictions: Sequence[predict.Prediction],
+    labels: Sequence[str],
+    *,
+    true_labels: Sequence[frozenset[str]],
+    columns: int = 4,
+) -> None:
+    """Writes a PNG with a tile for each picture that could be read.
+
+    Labels that the picture is known to have (`true_labels`, parallel to the
+    predictions) are green and ticked with a dot.
+    """
+    tiles = [
+        _tile(prediction, labels, true)
+        for prediction, true in zip(predictions, true_labels, strict=True)
+        if prediction.scores is not None
+    ]
+    rows = -(-len(tiles) // columns)
+    width, height = _tile_size()
+    sheet = Image.new("RGB", (columns * width, max(rows, 1) * height), "white")
+    for i, tile in enumerate(tiles):
+        sheet.paste(tile, (i % columns * width, i // columns * height))
+    temporary = path.with_name(f"{path.name}.tmp")
+    sheet.save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+def _tile_size() -> tuple[int, int]:
+    return (
+        TILE_PX + 2 * _MARGIN_PX,
+        TILE_PX + 3 * _MARGIN_PX + LABELS_SHOWN * _LINE_PX,
+    )
+
+
+def _tile(
+    prediction: predict.Prediction, labels: Sequence[str], true: frozenset[str]
+) -> Image.Image:
+    assert prediction.scores is not None
+    tile = Image.new("RGB", _tile_size(), "white")
+    picture = images.letterbox(images.load_rgb(prediction.path), TILE_PX)
+    tile.paste(Image.fromarray(picture), (_MARGIN_PX, _MARGIN_PX))
+    draw = ImageDraw.Draw(tile)
+    font = ImageFont.load_default(size=13)
+    best = prediction.scores.argsort()[::-1][:LABELS_SHOWN]
+    for line, index in enumerate(best):
+        is_true = labels[index] in true
+        draw.text(
+            (_MARGIN_PX, TILE_PX + 2 * _MARGIN_PX + line * _LINE_PX),
+            f"{prediction.scores[index]:.2f}  {labels[index]}{' •' if is_true else ''}",
+            fill=_TRUE_COLOUR if is_true else _OTHER_COLOUR,
+            font=font,
+        )
+    return tile

@@ -1,0 +1,118 @@
+"""Pictures on disk -> scores of every label, a broken picture never stops the rest."""
+
+import dataclasses
+import glob
+import itertools
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent import futures
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float32, UInt8
+
+from mlgcn_jax.data import images
+from mlgcn_jax.evaluation import scoring
+from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.runs import trained_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Scores of one picture, or why there are none.
+
+    Attributes:
+        path: the picture.
+        scores: one per label, in the vocabulary's order; None where it is broken.
+        error: what is wrong with it; None where it is not.
+    """
+
+    path: pathlib.Path
+    scores: Float32[np.ndarray, " l"] | None
+    error: str | None
+
+
+def find_pictures(patterns: Sequence[str]) -> list[pathlib.Path]:
+    """Returns the pictures that files, folders (searched whole) and globs name.
+
+    A file that is named is taken whatever its suffix; each is returned once.
+
+    Raises:
+        FileNotFoundError: a name matches nothing.
+    """
+    found: dict[pathlib.Path, None] = {}
+    for pattern in patterns:
+        path = pathlib.Path(pattern)
+        if path.is_file():
+            matches = [path]
+        elif path.is_dir():
+            matches = _pictures_below(path)
+        else:
+            matches = []
+            for match in sorted(glob.glob(pattern, recursive=True)):
+                below = pathlib.Path(match)
+                matches += _pictures_below(below) if below.is_dir() else [below]
+        if not matches:
+            raise FileNotFoundError(
+                f"{pattern} matches no picture; give picture files, folders or globs "
+                f"(looked for {', '.join(sorted(images.SUFFIXES))} in folders)"
+            )
+        found |= dict.fromkeys(matches)
+    return list(found)
+
+
+def predict(
+    model: trained_model.TrainedModel,
+    paths: Iterable[pathlib.Path],
+    mesh: Mesh,
+    *,
+    batch_size: int = 32,
+) -> Iterator[Prediction]:
+    """Yields the prediction of every picture, in order.
+
+    Each batch has the same shape, so a picture's scores do not depend on its company.
+    Decoding runs ahead in threads.
+    """
+    scorer = scoring.Scorer(model.graphdef, mesh)
+    scorer.load(model.variables, model.graph)
+    batch_size = meshes.round_up_batch_size(batch_size, mesh)
+    size = model.config.image_size
+    with futures.ThreadPoolExecutor(model.config.num_threads) as pool:
+        pending: list[tuple[list[pathlib.Path], list[futures.Future]]] = []
+        remaining = iter(paths)
+        while True:
+            # One batch is decoded while the one before it is scored.
+            while len(pending) < 2:
+                chunk = list(itertools.islice(remaining, batch_size))
+                if not chunk:
+                    break
+                decoding = [pool.submit(_load, path, size) for path in chunk]
+                pending.append((chunk, decoding))
+            if not pending:
+                return
+            chunk, decoding = pending.pop(0)
+            loaded = [future.result() for future in decoding]
+            batch = np.zeros((batch_size, size, size, 3), np.uint8)
+            for row, image in enumerate(loaded):
+                if not isinstance(image, str):
+                    batch[row] = image
+            scores = scorer(batch)
+            for path, image, row in zip(chunk, loaded, scores, strict=False):
+                if isinstance(image, str):
+                    yield Prediction(path, scores=None, error=image)
+                else:
+                    yield Prediction(path, scores=row, error=None)
+
+
+def _pictures_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES
+    )
+
+
+def _load(path: pathlib.Path, size: int) -> UInt8[np.ndarray, "s s 3"] | str:
+    """Returns the letterboxed picture, or what is wrong with it."""
+    try:
+        return images.letterbox(images.load_rgb(path), size)
+    except (images.ImageError, OSError) as error:
+        return str(error)

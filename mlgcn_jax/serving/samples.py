@@ -1,0 +1,41 @@
+"""Held-out pictures of a dataset, tagged: what a finished run looks like."""
+
+import itertools
+import pathlib
+
+from jax.sharding import Mesh
+
+from mlgcn_jax.data import dataset
+from mlgcn_jax.runs import trained_model
+from mlgcn_jax.serving import contact_sheet, predict
+
+
+def tag_held_out_pictures(
+    model: trained_model.TrainedModel,
+    data: dataset.Dataset,
+    mesh: Mesh,
+    *,
+    count: int,
+) -> tuple[pathlib.Path, list[predict.Prediction]]:
+    """Writes the first pictures of the validation split to RUN/samples and tags them.
+
+    Returns:
+        The contact sheet, RUN/samples.png, and the predictions.
+    """
+    folder = model.folder.workdir / "samples"
+    folder.mkdir(exist_ok=True)
+    paths, true_labels = [], []
+    source = data.source("validation")
+    for index, example in enumerate(itertools.islice(iter(source), count)):
+        path = folder / f"{index:02d}.jpg"  # not the id, which may hold anything
+        path.write_bytes(example["image"])
+        paths.append(path)
+        true_labels.append(
+            frozenset(data.vocabulary.labels[i] for i in example["labels"])
+        )
+    predictions = list(predict.predict(model, paths, mesh))
+    sheet = model.folder.workdir / "samples.png"
+    contact_sheet.save_contact_sheet(
+        sheet, predictions, data.vocabulary.labels, true_labels=true_labels
+    )
+    return sheet, predictions

@@ -1,0 +1,1 @@
+"""Losses, optimiser, the train step and the loop."""

@@ -1,0 +1,103 @@
+"""What a run tells while it trains: loss, rate, images/s, waiting, time left."""
+
+import datetime
+import time
+from typing import Any
+
+import jax
+from absl import logging
+
+from mlgcn_jax.runs import metric_writer
+
+
+class NonFiniteLossError(ValueError):
+    """The loss is NaN or infinite; the parameters are lost from that step on."""
+
+
+class Progress:
+    """Gathers the metrics of steps on the device and reports them now and then.
+
+    Fetching them waits for the device, so it happens only at `report`.
+    """
+
+    def __init__(
+        self,
+        writer: metric_writer.MetricWriter,
+        *,
+        batch_size: int,
+        step: int,
+        num_steps: int,
+        steps_per_epoch: int,
+    ):
+        """Starts the clock at `step` of `num_steps`."""
+        self._writer = writer
+        self._batch_size = batch_size
+        self._num_steps = num_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._step = step
+        self._pending: list[dict[str, jax.Array]] = []
+        self._data_wait_s = 0.0
+        self._start = time.perf_counter()
+
+    def add(self, step_metrics: dict[str, jax.Array], *, data_wait_s: float) -> None:
+        """Takes the metrics of the next step, still on the device."""
+        self._pending.append(step_metrics)
+        self._data_wait_s += data_wait_s
+
+    def report(self) -> None:
+        """Writes and logs the mean of what was gathered since the last report.
+
+        Raises:
+            NonFiniteLossError: a loss among them is not finite.
+        """
+        if not self._pending:
+            return
+        fetched = jax.device_get(self._pending)
+        elapsed_s = time.perf_counter() - self._start
+        for step, step_metrics in enumerate(fetched, start=self._step + 1):
+            _check_finite(step, step_metrics)
+        self._step += len(fetched)
+        means = {
+            name: float(sum(m[name] for m in fetched) / len(fetched))
+            for name in fetched[0]
+        }
+        step_s = elapsed_s / len(fetched)
+        self._writer.write(
+            self._step,
+            {
+                **means,
+                "images_per_s": self._batch_size / step_s,
+                "data_wait_share": self._data_wait_s / elapsed_s,
+            },
+        )
+        logging.info(
+            "step %d/%d  epoch %.1f  loss %.4f  rate %.2e  %.0f images/s  "
+            "(%.0f%% waiting for data)  %s left",
+            self._step,
+            self._num_steps,
+            self._step / self._steps_per_epoch,
+            means["loss"],
+            means["learning_rate"],
+            self._batch_size / step_s,
+            100 * self._data_wait_s / elapsed_s,
+            datetime.timedelta(seconds=round(step_s * (self._num_steps - self._step))),
+        )
+        self._pending = []
+        self.resume_clock()
+
+    def resume_clock(self) -> None:
+        """Starts the clock anew, after something that was not training."""
+        self._data_wait_s = 0.0
+        self._start = time.perf_counter()
+
+
+def _check_finite(step: int, step_metrics: dict[str, Any]) -> None:
+    loss = float(step_metrics["loss"])
+    if not abs(loss) < float("inf"):
+        raise NonFiniteLossError(
+            f"the loss is {loss} at step {step} (learning rate "
+            f"{float(step_metrics['learning_rate']):.3g}, gradient norm "
+            f"{float(step_metrics['grad_norm']):.3g}); nothing was saved since "
+            "the last checkpoint: use a lower config.optimizer.learning_rate or set "
+            "config.optimizer.clip_norm"
+        )

@@ -1,0 +1,184 @@
+"""The training loop, from dataset to trained run."""
+
+import contextlib
+import pathlib
+import time
+
+import jax
+import ml_collections
+from absl import logging
+from jax.sharding import Mesh
+
+from mlgcn_jax.data import dataset, input_pipeline
+from mlgcn_jax.evaluation import evaluate, metrics, scoring
+from mlgcn_jax.graph import from_dataset
+from mlgcn_jax.runs import (
+    checkpoints,
+    compilation_cache,
+    metric_writer,
+    run_folder,
+    train_state,
+)
+from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.training import interruption, optimizer, progress, train_step
+
+
+def train_and_evaluate(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> int | None:
+    """Trains the run in `workdir`, from its newest whole checkpoint if it has one.
+
+    Stopping and going on gives the same parameters, bit for bit, as never having
+    stopped (same devices).
+
+    Returns:
+        The number of the signal that stopped it early, with everything saved; None
+        where it ran to its end.
+
+    Raises:
+        ValueError: bad config, dataset or run folder; the message says which and what
+            to do. A loss that is not finite, a checkpoint that cannot be saved.
+        FileNotFoundError: there is no dataset.
+    """
+    folder = run_folder.RunFolder(workdir)
+    with folder.locked():
+        return _train(config, folder)
+
+
+def _train(
+    config: ml_collections.ConfigDict, folder: run_folder.RunFolder
+) -> int | None:
+    # --- Devices and dataset ---
+    compilation_cache.enable()
+    mesh = meshes.create_mesh()
+    meshes.check_batch_size(config.batch_size, mesh)
+    data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
+    num_labels = len(data.vocabulary)
+    steps_per_epoch = max(1, data.num_examples("train") // config.batch_size)
+    num_steps = round(config.num_epochs * steps_per_epoch)
+
+    # --- Label graph ---
+    graph, graph_statistics = from_dataset.create_label_graph(config.graph, data)
+    folder.start(config, data, graph, graph_statistics)
+
+    # --- Model, optimiser, step ---
+    schedule = optimizer.create_schedule(
+        config, steps_per_epoch=steps_per_epoch, num_steps=num_steps
+    )
+    tx = optimizer.create_optimizer(config, schedule)
+    graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
+    step_fn = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
+    scorer = scoring.Scorer(graphdef, mesh)
+
+    # --- State: new, or where the run stopped ---
+    state, step = _new_or_restored_state(config, folder, tx, mesh, num_labels)
+    graph = jax.device_put(graph, meshes.replicated(mesh))
+    logging.info(
+        "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s)",
+        f"going on from step {step}" if step else "starting",
+        num_labels,
+        data.num_examples("train"),
+        num_steps,
+        config.batch_size,
+        mesh.size,
+        jax.default_backend(),
+    )
+
+    # --- Loop ---
+    with contextlib.ExitStack() as stack:
+        interrupted = stack.enter_context(interruption.catch_signals())
+        saver = stack.enter_context(
+            contextlib.closing(
+                checkpoints.Checkpoints(
+                    folder.checkpoints, keep=config.keep_checkpoints
+                )
+            )
+        )
+        writer = stack.enter_context(
+            contextlib.closing(metric_writer.MetricWriter(folder, step=step))
+        )
+        batches = stack.enter_context(
+            contextlib.closing(
+                input_pipeline.train_batches(
+                    data,
+                    image_size=config.image_size,
+                    batch_size=config.batch_size,
+                    seed=config.seed,
+                    start_step=step,
+                    num_threads=config.num_threads,
+                )
+            )
+        )
+        stack.enter_context(jax.transfer_guard("disallow"))
+        reporter = progress.Progress(
+            writer,
+            batch_size=config.batch_size,
+            step=step,
+            num_steps=num_steps,
+            steps_per_epoch=steps_per_epoch,
+        )
+        while step < num_steps and interrupted.signal is None:
+            wait_start = time.perf_counter()
+            batch = next(batches)
+            data_wait_s = time.perf_counter() - wait_start
+            batch = jax.device_put(batch, meshes.batch_sharded(mesh))
+            state, step_metrics = step_fn(state, batch, graph)
+            step += 1
+            reporter.add(step_metrics, data_wait_s=data_wait_s)
+
+            at_end = step == num_steps
+            epoch, steps_into_epoch = divmod(step, steps_per_epoch)
+            new_epoch = steps_into_epoch == 0
+            if at_end or new_epoch or step % config.log_every_steps == 0:
+                reporter.report()
+            if at_end or (new_epoch and epoch % config.checkpoint_every_epochs == 0):
+                saver.save(state)
+            if at_end or (new_epoch and epoch % config.evaluate_every_epochs == 0):
+                _log_validation(config, data, scorer, state, graph, mesh, writer)
+            if new_epoch:
+                reporter.resume_clock()
+
+        if interrupted.signal is not None and step < num_steps:
+            reporter.report()
+            saver.save(state)
+            logging.info("stopped by a signal; saving step %d", step)
+            return interrupted.signal
+    return None
+
+
+def _new_or_restored_state(config, folder, tx, mesh, num_labels):
+    """Returns the state to train from and the number of its step."""
+    step = checkpoints.latest_step(folder.checkpoints)
+
+    def create() -> train_state.TrainState:
+        return train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
+
+    if step is None:
+        return create(), 0
+    checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
+    abstract = meshes.with_sharding(jax.eval_shape(create), meshes.replicated(mesh))
+    state = checkpoints.restore_train_state(folder.checkpoints, step, abstract)
+    return state, step
+
+
+def _log_validation(config, data, scorer, state, graph, mesh: Mesh, writer) -> None:
+    """Evaluates the validation split and adds the result to the curves."""
+    scorer.load(state.ema or state.variables, graph)
+    predictions = evaluate.predict_split(
+        scorer,
+        data,
+        "validation",
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        num_threads=config.num_threads,
+    )
+    computed = metrics.compute_metrics(predictions.scores, predictions.labels)
+    step = int(jax.device_get(state.step))
+    writer.write(step, {"validation": computed})
+    logging.info(
+        "step %d  validation mAP %s  CF1 %.3f  OF1 %.3f",
+        step,
+        "-" if computed["mAP"] is None else f"{computed['mAP']:.3f}",
+        computed["CF1"],
+        computed["OF1"],
+    )

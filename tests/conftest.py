@@ -1,0 +1,24 @@
+"""What holds in every test: 8 CPU devices, no silent broadcast, flags parsed.
+
+Strict dtype promotion would be the other half, but optax.scale_by_adam breaks it.
+"""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported
+
+import jax
+import pytest
+from absl import flags
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    jax.config.update("jax_num_cpu_devices", 8)
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+    assert config.cache is not None
+    compiled = str(config.cache.mkdir("compiled"))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled  # for the processes of tests
+    jax.config.update("jax_compilation_cache_dir", compiled)
+
+    flags.FLAGS.mark_as_parsed()  # stages and configs read them

@@ -1,0 +1,41 @@
+"""Every shipped config builds, and a typo in one is an error."""
+
+import importlib
+import json
+import pathlib
+
+import pytest
+
+from configs import default
+from mlgcn_jax.runs import train_state
+from mlgcn_jax.training import optimizer
+
+CONFIGS = sorted(
+    path.stem for path in pathlib.Path(default.__file__).parent.glob("*.py")
+)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_builds(name: str):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    assert set(config) == set(default.get_config())
+    json.dumps(config.to_dict())
+    schedule = optimizer.create_schedule(config, steps_per_epoch=60, num_steps=600)
+    optimizer.create_optimizer(config, schedule)
+    _, variables = train_state.model_structure(config, num_labels=40)
+    assert variables.params["backbone"] and variables.params["head"]
+
+
+def test_the_paper_config_is_the_paper():
+    config = importlib.import_module("configs.paper").get_config()
+    assert config.model.backbone == "densenet121"
+    assert (config.image_size, config.num_epochs) == (512, 30)
+    assert (config.graph.gamma, config.graph.p) == (0.002, 0.2)
+    assert config.optimizer.learning_rate == 1e-3
+    assert config.optimizer.schedule == "constant"
+
+
+def test_a_typo_is_an_error():
+    config = default.get_config().lock()
+    with pytest.raises(AttributeError, match="learning_rate"):
+        config.optimizer.learning_rat = 1.0

@@ -1,0 +1,204 @@
+"""Whole runs of a tiny model: train, stop, go on, evaluate, predict."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import configurations
+import crawl_folders
+import jax
+import numpy as np
+import pytest
+
+from mlgcn_jax.data import dataset
+from mlgcn_jax.evaluation import evaluate, metrics
+from mlgcn_jax.runs import checkpoints, run_folder, train_state, trained_model
+from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.serving import predict, samples
+from mlgcn_jax.training import progress, train
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("data")
+    crawl = crawl_folders.make_crawl_folder(folder / "crawl", num_works=60)
+    crawl_folders.build_dataset(crawl, folder / "built")
+    return folder / "built"
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory) -> pathlib.Path:
+    """A finished run."""
+    workdir = tmp_path_factory.mktemp("run")
+    config = configurations.tiny(
+        data_dir, num_epochs=6, optimizer__learning_rate=0.01, keep_checkpoints=1
+    )
+    assert train.train_and_evaluate(config, workdir) is None
+    return workdir
+
+
+def curves(workdir: pathlib.Path) -> list[dict]:
+    lines = run_folder.RunFolder(workdir).metrics_log.read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_run_learns_and_logs_every_step(run, data_dir):
+    losses = [line["loss"] for line in curves(run) if "loss" in line]
+    steps_per_epoch = dataset.open_dataset(data_dir).num_examples("train") // 8
+    assert len(losses) == 6 * steps_per_epoch
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    validations = [line for line in curves(run) if "validation/mAP" in line]
+    assert len(validations) == 6
+
+
+def open_model(workdir):
+    return trained_model.open_run(workdir, meshes.create_mesh())
+
+
+def test_every_example_is_evaluated_once(run, data_dir):
+    """The split is no multiple of the batch of eight devices."""
+    data = dataset.open_dataset(data_dir)
+    mesh = meshes.create_mesh()
+    results, _ = evaluate.evaluate_run(open_model(run), data, mesh, split="validation")
+    folder = run_folder.RunFolder(run)
+    written = np.load(folder.predictions)
+    source = data.source("validation")
+    assert len(source) % 8
+    assert results["num_examples"] == len(source) == len(written["id"])
+    keys = sorted(zip(written["id"], written["page"], strict=True))
+    assert keys == sorted((e["id"], e["page"]) for e in source)
+    for labels, example in zip(written["labels"], source, strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(labels), example["labels"])
+    again = metrics.compute_metrics(written["scores"], written["labels"])
+    on_disk = json.loads(folder.metrics.read_text())
+    assert on_disk == {"split": "validation", "step": results["step"], **again}
+    rows = folder.per_label.read_text().splitlines()
+    assert len(rows) == 1 + len(crawl_folders.LABELS)
+
+
+def test_predicted_scores_are_the_evaluated_ones(run, data_dir, tmp_path):
+    data = dataset.open_dataset(data_dir)
+    mesh = meshes.create_mesh()
+    evaluate.evaluate_run(open_model(run), data, mesh, split="validation")
+    written = np.load(run_folder.RunFolder(run).predictions)
+    paths = []
+    for index, example in enumerate(data.source("validation")):
+        paths.append(tmp_path / f"{index}.jpg")
+        paths[-1].write_bytes(example["image"])
+    predictions = list(predict.predict(open_model(run), paths, mesh))
+    scores = np.stack([p.scores for p in predictions])
+    # The batches have other sizes, so sums may be taken in another order.
+    np.testing.assert_allclose(scores, written["scores"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_broken_picture_is_reported_and_the_rest_go_on(run, data_dir, tmp_path):
+    good = dataset.open_dataset(data_dir).source("validation")[0]["image"]
+    (tmp_path / "a.jpg").write_bytes(good)
+    (tmp_path / "b.jpg").write_bytes(good[: len(good) // 2])
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "d.JPG").write_bytes(good)
+    (tmp_path / "notes.txt").write_text("no picture")
+    paths = predict.find_pictures([str(tmp_path), str(tmp_path / "*.jpg")])
+    assert [p.name for p in paths] == ["a.jpg", "b.jpg", "d.JPG"]
+    first, broken, last = predict.predict(open_model(run), paths, meshes.create_mesh())
+    assert broken.scores is None and broken.error
+    assert first.error is None and last.error is None
+    # Whatever a picture's company, its scores are the same.
+    np.testing.assert_array_equal(first.scores, last.scores)
+    (alone,) = predict.predict(
+        open_model(run), [tmp_path / "a.jpg"], meshes.create_mesh()
+    )
+    np.testing.assert_array_equal(first.scores, alone.scores)
+
+
+def test_a_name_that_matches_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\*\.png matches no picture"):
+        predict.find_pictures([str(tmp_path / "none*.png")])
+
+
+def test_samples_are_drawn(run, data_dir):
+    data = dataset.open_dataset(data_dir)
+    sheet, predictions = samples.tag_held_out_pictures(
+        open_model(run), data, meshes.create_mesh(), count=5
+    )
+    assert len(predictions) == 5 and sheet.stat().st_size > 1000
+
+
+def test_the_run_of_other_labels_is_an_error(run, tmp_path):
+    crawl = crawl_folders.make_crawl_folder(tmp_path / "crawl")
+    other = crawl_folders.build_dataset(crawl, tmp_path / "built", num_labels=3)
+    with pytest.raises(ValueError, match="other labels than the run"):
+        evaluate.evaluate_run(
+            open_model(run), other, meshes.create_mesh(), split="validation"
+        )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data_dir, tmp_path):
+    config = configurations.tiny(data_dir, optimizer__learning_rate=1e30)
+    message = r"the loss is \S+ at step \d+ \(learning rate 1e\+30"
+    with pytest.raises(progress.NonFiniteLossError, match=message):
+        train.train_and_evaluate(config, tmp_path)
+
+
+def final_state(workdir: pathlib.Path) -> train_state.Variables:
+    """The raw arrays of the newest checkpoint, optimiser included."""
+    config = run_folder.RunFolder(workdir).read_config()
+    _, abstract = train_state.model_structure(
+        config, num_labels=len(crawl_folders.LABELS)
+    )
+    abstract = meshes.with_sharding(abstract, meshes.replicated(meshes.create_mesh()))
+    directory = run_folder.RunFolder(workdir).checkpoints
+    step = checkpoints.latest_step(directory)
+    return checkpoints.restore_variables(directory, step, abstract, ema=False)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_a_stopped_run_goes_on_bit_for_bit(data_dir, tmp_path, number, status):
+    """A signal in the middle of an epoch, then the same command again."""
+    command = [
+        sys.executable,
+        "-m",
+        "mlgcn_jax.cli",
+        "train",
+        f"--config={pathlib.Path(configurations.__file__).parent / 'tiny_config.py'}",
+        f"--config.data_dir={data_dir}",
+        "--config.num_epochs=40",
+        "--config.keep_checkpoints=1",
+        "--config.evaluate_every_epochs=20",
+        "--config.checkpoint_every_epochs=40",
+    ]
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    subprocess.run(
+        [*command, f"--workdir={whole}"], check=True, env=environment, timeout=300
+    )
+    with subprocess.Popen(
+        [*command, f"--workdir={stopped}"], env=environment
+    ) as process:
+        log = run_folder.RunFolder(stopped).metrics_log
+        while not log.exists() or log.read_text().count("\n") < 8:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(timeout=120) == status
+    saved = checkpoints.latest_step(run_folder.RunFolder(stopped).checkpoints)
+    total = curves(whole)[-1]["step"]
+    assert saved is not None and 8 <= saved < total
+    subprocess.run(
+        [*command, f"--workdir={stopped}"], check=True, env=environment, timeout=300
+    )
+    jax.tree.map(
+        np.testing.assert_array_equal, final_state(stopped), final_state(whole)
+    )
+    assert [line["step"] for line in curves(stopped)] == [
+        line["step"] for line in curves(whole)
+    ]

@@ -1,0 +1,411 @@
+"""The TFDS builder and `mlgcn build`, on small crawl folders."""
+
+import collections
+import csv
+import hashlib
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from absl import app
+from absl.testing import flagsaver
+from crawl_folders import (
+    LABELS,
+    add_picture,
+    build_dataset,
+    draw,
+    make_crawl_folder,
+)
+from PIL import Image
+
+from mlgcn_jax.commands import build
+from mlgcn_jax.data import dataset, splits
+from tfds_pixiv import encoding, tfds_pixiv_dataset_builder
+
+BROKEN = b"\xff\xd8\xff\xe0 this is no JPEG"
+
+
+@pytest.fixture
+def crawl(tmp_path):
+    return make_crawl_folder(tmp_path / "crawl")
+
+
+def file_hashes(directory):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in directory.iterdir()
+    }
+
+
+def examples(data):
+    return [*data.source("train"), *data.source("validation")]
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_build(data):
+    return json.loads((data.directory / "build.json").read_text(encoding="utf-8"))
+
+
+# What is in the dataset
+
+
+def test_every_picture_is_an_example_with_its_metadata(crawl, tmp_path):
+    data = build_dataset(crawl, tmp_path / "data")
+    found = {(example["id"], example["page"]): example for example in examples(data)}
+    lines = (crawl / "metadata.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert len(found) == len(entries) == 24 + 6
+    assert data.vocabulary.labels == LABELS  # the order of labels.csv
+    for entry in entries:
+        example = found[str(entry["id"]), entry["page"]]
+        shape, colour, _ = entry["tags"]
+        expected = {LABELS.index(shape), LABELS.index(colour.lower())}
+        assert set(example["labels"].tolist()) == expected
+        assert list(example["labels"]) == sorted(example["labels"])
+        assert example["tags"] == tuple(entry["tags"])
+        assert example["title"] == entry["title"]
+        assert example["user"] == entry["user"]
+        assert (example["width"], example["height"]) == (48, 64)
+
+
+def test_split_is_by_work_and_stable(crawl, tmp_path):
+    small = build_dataset(crawl, tmp_path / "small")
+    larger_crawl = make_crawl_folder(tmp_path / "larger", num_works=40)
+    larger = build_dataset(larger_crawl, tmp_path / "data")
+    split_of = {}
+    for split in ("train", "validation"):
+        for example in larger.source(split):
+            # The pages of a work must agree.
+            assert split_of.setdefault(example["id"], split) == split
+            assert splits.split_of(example["id"]) == split
+    for split in ("train", "validation"):
+        for example in small.source(split):
+            assert split_of[example["id"]] == split
+
+
+def test_side_files_count_what_the_records_hold(crawl, tmp_path):
+    add_picture(
+        crawl, draw("circle", "red", size=(48, 64), seed=99), id=1, tags=["sky"]
+    )
+    data = build_dataset(crawl, tmp_path / "data")
+    for row in read_csv(data.directory / "label_counts.csv"):
+        index = LABELS.index(row["label"])
+        for split in ("train", "validation"):
+            counted = sum(index in labels for labels in data.label_indices(split))
+            assert int(row[split]) == counted
+    dropped = read_csv(data.directory / "dropped_tags.csv")
+    # Works are counted, not pictures: 24 works in 30 pictures.
+    expected = [{"tag": "drawing", "works": "24"}, {"tag": "sky", "works": "1"}]
+    assert dropped == expected
+    counts = read_build(data)["counts"]
+    assert counts["train"] == data.num_examples("train")
+    assert counts["validation"] == data.num_examples("validation")
+    assert counts["train"] + counts["validation"] == 30
+    assert counts["without_labels"] == 1
+
+
+def test_two_builds_have_the_same_bytes(crawl, tmp_path):
+    first = build_dataset(crawl, tmp_path / "first")
+    moved = tmp_path / "moved" / "elsewhere"
+    shutil.copytree(crawl, moved)
+    second = build_dataset(moved, tmp_path / "second")
+    hashes = file_hashes(first.directory)
+    assert set(dataset.DATASET_FILES) < hashes.keys()
+    assert hashes == file_hashes(second.directory)
+    assert first.fingerprint == second.fingerprint
+
+
+def test_archive_gives_the_bytes_of_its_folder(crawl, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "crawl"), "gztar", tmp_path, "crawl")
+    folder = build_dataset(crawl, tmp_path / "first")
+    unpacked = build_dataset(type(crawl)(archive), tmp_path / "second")
+    assert file_hashes(folder.directory) == file_hashes(unpacked.directory)
+    assert not list((tmp_path / "second").glob("unpacked.*"))
+
+
+def test_many_shards_hold_the_same_examples(crawl, tmp_path, monkeypatch):
+    whole = build_dataset(crawl, tmp_path / "whole")
+    monkeypatch.setattr(tfds_pixiv_dataset_builder, "_PICTURES_PER_SHARD", 5)
+    sharded = build_dataset(crawl, tmp_path / "sharded")
+    train_shards = list(sharded.directory.glob("*-train.array_record-*"))
+    assert len(train_shards) == -(-whole.num_examples("train") // 5) > 1
+    for split in ("train", "validation"):
+        one, many = whole.source(split), sharded.source(split)
+        assert [e["image"] for e in one] == [e["image"] for e in many]
+
+
+def test_shard_of_which_every_picture_is_rejected(crawl, tmp_path, monkeypatch):
+    add_picture(crawl, BROKEN, id=7, tags=["circle"])
+    monkeypatch.setattr(tfds_pixiv_dataset_builder, "_PICTURES_PER_SHARD", 1)
+    data = build_dataset(crawl, tmp_path / "data")
+    assert len(list(data.directory.glob("*.array_record-*"))) == 31
+    assert len({(e["id"], e["page"]) for e in examples(data)}) == 30
+
+
+def test_palette_picture_keeps_its_colours(crawl, tmp_path):
+    rgb = np.zeros((40, 40, 3), np.uint8)
+    rgb[:, :20] = (250, 120, 10)
+    rgb[:, 20:] = (10, 60, 200)
+    palette = Image.fromarray(rgb).quantize(8)
+    assert palette.mode == "P"
+    add_picture(crawl, palette, id=5, tags=["circle"])
+    data = build_dataset(crawl, tmp_path / "data")
+    (example,) = [example for example in examples(data) if example["id"] == "5"]
+    decoded = Image.open(io.BytesIO(example["image"]))
+    assert decoded.mode == "RGB"
+    # Away from the edge between the colours JPEG is nearly exact.
+    for x, colour in ((8, (250, 120, 10)), (32, (10, 60, 200))):
+        assert np.abs(np.array(decoded.getpixel((x, 20))) - colour).max() <= 6
+
+
+def test_large_pictures_are_shrunk_and_small_ones_kept(crawl, tmp_path):
+    add_picture(
+        crawl, draw("circle", "red", size=(300, 120), seed=0), id=5, tags=["red"]
+    )
+    data = build_dataset(crawl, tmp_path / "data", max_side_px=100)
+    sizes = collections.Counter()
+    for example in examples(data):
+        sizes[Image.open(io.BytesIO(example["image"])).size] += 1
+        if example["id"] == "5":
+            assert (example["width"], example["height"]) == (300, 120)
+    assert sizes == {(48, 64): 30, (100, 40): 1}
+
+
+# Rejects
+
+
+def test_rejects_are_listed_up_to_the_share(crawl, tmp_path):
+    add_picture(crawl, BROKEN, id=7, tags=["circle"])
+    with (crawl / "metadata.jsonl").open("a") as metadata:
+        metadata.write("{not json\n")
+    data = build_dataset(crawl, tmp_path / "data", max_reject_share=2 / 32)
+    lines = (data.directory / "rejects.jsonl").read_text().splitlines()
+    rejects = [json.loads(line) for line in lines]
+    assert len(rejects) == 2 == read_build(data)["counts"]["rejects"]
+    (broken,) = [reject for reject in rejects if reject["id"] == "7"]
+    assert broken["page"] == 0
+    assert broken["reason"]
+    assert str(tmp_path) not in broken["reason"]
+    assert len(examples(data)) == 30
+
+
+def test_too_many_rejects_fail_and_leave_only_the_list(crawl, tmp_path):
+    add_picture(crawl, BROKEN, id=7, tags=["circle"])
+    data_dir = tmp_path / "data"
+    with pytest.raises(ValueError, match="1 of 31 pictures are rejected") as caught:
+        build_dataset(crawl, data_dir, max_reject_share=0.03)  # 1/31 = 0.032
+    (list_file,) = data_dir.rglob("rejects.jsonl")
+    assert str(list_file) in str(caught.value)
+    assert json.loads(list_file.read_text())["id"] == "7"
+    assert not list(data_dir.rglob("*.array_record*"))
+    assert not list(data_dir.rglob("*incomplete*"))
+    # Once mended, the stale list goes.
+    build_dataset(crawl, data_dir, max_reject_share=0.04)
+    assert not list_file.exists()
+
+
+def test_build_stops_as_soon_as_the_share_is_lost(crawl, tmp_path, monkeypatch):
+    for index in range(40):
+        add_picture(crawl, BROKEN, id=5000 + index, tags=["circle"])
+    encoded = []
+
+    def encode_one_at_a_time(pictures, *, max_side_px):
+        for picture in pictures:
+            encoded.append(picture)
+            yield encoding._encode(picture, max_side_px)
+
+    monkeypatch.setattr(encoding, "encode_pictures", encode_one_at_a_time)
+    with pytest.raises(ValueError, match="4 of 70 pictures are rejected"):
+        build_dataset(crawl, tmp_path / "data")
+    assert len(encoded) < 40
+
+
+def test_split_of_which_every_picture_is_rejected(crawl, tmp_path):
+    for path in (crawl / "images").iterdir():
+        if splits.split_of(path.name.split("_")[0]) == "validation":
+            path.write_bytes(BROKEN)
+    with pytest.raises(ValueError, match=r"validation split is empty.*rejected"):
+        build_dataset(crawl, tmp_path / "data", max_reject_share=1)
+
+
+def test_interrupted_build_leaves_nothing(crawl, tmp_path, monkeypatch):
+    encode_pictures = encoding.encode_pictures
+
+    def interrupted(pictures, *, max_side_px):
+        encoded = encode_pictures(pictures, max_side_px=max_side_px)
+        yield next(encoded)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoding, "encode_pictures", interrupted)
+    archive = shutil.make_archive(str(tmp_path / "crawl"), "tar", crawl)
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(type(crawl)(archive), tmp_path / "data")
+    left = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert [path.parent.name for path in left] == [".config"]
+
+
+# Vocabularies
+
+
+def test_top_n_and_min_works(crawl, tmp_path):
+    # Of 24 works all are drawings, 8 have each shape, 9 are red, 9 green and 6 blue.
+    top = build_dataset(crawl, tmp_path / "top", num_labels=1)
+    assert top.vocabulary.labels == ("drawing",)
+    common = build_dataset(crawl, tmp_path / "common", min_works=9)
+    assert common.vocabulary.labels == ("drawing", "green", "red")
+
+
+def test_labels_without_pictures_or_in_one_split_are_told(crawl, tmp_path, caplog):
+    train_id = next(i for i in range(100) if splits.split_of(str(i)) == "train")
+    image = draw("circle", "red", size=(48, 64), seed=1)
+    add_picture(crawl, image, id=train_id, tags=["circle", "rare"])
+    with (crawl / "labels.csv").open("a") as file:
+        file.write("rare,\nnever,\n")
+    data = build_dataset(crawl, tmp_path / "data")
+    content = read_build(data)
+    assert content["labels_without_images"] == ["never"]
+    assert content["labels_in_one_split"] == ["rare"]
+    assert "1 labels have no image: never" in caplog.text
+    assert "1 labels have images in one split only: rare" in caplog.text
+
+
+def test_no_label_found_names_both_sides(crawl, tmp_path):
+    (crawl / "labels.csv").write_text("label,aliases\nspaceship,\n")
+    with pytest.raises(ValueError, match=r"no label found.*'spaceship'.*'drawing'"):
+        build_dataset(crawl, tmp_path / "data")
+
+
+def test_no_usable_picture(crawl, tmp_path):
+    shutil.rmtree(crawl / "images")
+    with pytest.raises(ValueError, match=r"none of the 30 entries .*_p0\.png: "):
+        build_dataset(crawl, tmp_path / "data")
+
+
+def test_one_work_leaves_a_split_empty(tmp_path):
+    crawl = make_crawl_folder(tmp_path / "crawl", num_works=1)
+    with pytest.raises(ValueError, match="split is empty: all 2 labelled"):
+        build_dataset(crawl, tmp_path / "data")
+
+
+def test_no_vocabulary(crawl, tmp_path):
+    (crawl / "labels.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no labels\.csv"):
+        build_dataset(crawl, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_labels": 3, "min_works": 2}, "exclude each other"),
+        ({"num_labels": 0}, "num_labels=0 must be at least 1"),
+        ({"max_reject_share": 1.5}, r"max_reject_share=1.5 must lie in \[0, 1\]"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        tfds_pixiv_dataset_builder.PixivConfig(name="bad", **settings)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        build_dataset(tmp_path / "nowhere", tmp_path / "data")
+
+
+# TFDS
+
+
+def test_tfds_opens_the_dataset_by_name_and_by_folder(crawl, tmp_path):
+    data_dir = tmp_path / "data"
+    builder = tfds.builder("tfds_pixiv/top40", data_dir=data_dir)
+    assert isinstance(builder, tfds_pixiv_dataset_builder.Builder)
+    # What `tfds build --config=top40 --manual_dir=FOLDER` runs.
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=crawl)
+    )
+    by_name = tfds.builder("tfds_pixiv/top40", data_dir=data_dir)
+    by_folder = tfds.builder_from_directory(by_name.data_dir)
+    names = list(dataset.open_dataset(data_dir).vocabulary.labels)
+    for opened in (by_name, by_folder):
+        assert opened.info.features["labels"].feature.names == names
+        record = opened.as_data_source("train")[0]
+        assert record["image"].shape == (64, 48, 3)
+        assert opened.info.splits["train"].num_examples > 0
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "tfrecord"])
+def test_other_file_formats_are_refused(crawl, tmp_path, file_format):
+    config = tfds_pixiv_dataset_builder.PixivConfig(name="test", folder=crawl)
+    builder = tfds_pixiv_dataset_builder.Builder(data_dir=tmp_path / "d", config=config)
+    with pytest.raises(ValueError, match=f"file_format={file_format}"):
+        builder.download_and_prepare(file_format=file_format)
+
+
+def test_one_hundred_thousand_labels(crawl, tmp_path):
+    names = [*(f"label {index}" for index in range(99_994)), *LABELS]
+    rows = "".join(f"{name},\n" for name in names)
+    (crawl / "labels.csv").write_text(f"label,aliases\n{rows}", encoding="utf-8")
+    data = build_dataset(crawl, tmp_path / "data")
+    assert len(data.vocabulary) == 100_000
+    assert min(min(indices) for indices in data.label_indices("train")) >= 99_994
+    assert len(read_build(data)["labels_without_images"]) == 99_994
+
+
+# `mlgcn build`
+
+
+def run_build(*arguments, **flags):
+    with flagsaver.flagsaver(**flags):
+        build.main(["build", *map(str, arguments)])
+
+
+def test_build_again_is_quick_and_refuses_another_source(crawl, tmp_path, capsys):
+    data_dir = str(tmp_path / "data")
+    run_build(crawl, data_dir=data_dir, top=3)
+    first = capsys.readouterr().out
+    directory = dataset.open_dataset(tmp_path / "data").directory
+    assert directory.parts[-3:] == ("tfds_pixiv", "top3", "1.0.0")
+    assert f"dataset: {directory}" in first
+    assert "labels: 3" in first
+    written = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+
+    run_build(crawl, data_dir=data_dir, top=3)
+    assert "already built" in capsys.readouterr().out
+    assert written == {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+
+    image = draw("circle", "red", size=(48, 64), seed=77)
+    add_picture(crawl, image, id=9, tags=["circle", "drawing"])
+    with pytest.raises(ValueError, match=r"source_sha256.*--overwrite"):
+        run_build(crawl, data_dir=data_dir, top=3)
+    with pytest.raises(FileNotFoundError):
+        run_build(tmp_path / "typo", data_dir=data_dir, top=3, overwrite=True)
+    assert len(examples(dataset.open_dataset(tmp_path / "data"))) == 30
+    run_build(crawl, data_dir=data_dir, top=3, overwrite=True)
+    assert len(examples(dataset.open_dataset(tmp_path / "data"))) == 31
+
+
+def test_build_with_labels_file(crawl, tmp_path, capsys):
+    vocabulary = tmp_path / "my colours.csv"
+    vocabulary.write_text("label,aliases\nwarm,red\ncold,blue|green\n")
+    run_build(crawl, data_dir=str(tmp_path / "data"), labels=str(vocabulary))
+    data = dataset.open_dataset(tmp_path / "data")
+    assert data.directory.parent.name == "my_colours"
+    assert data.vocabulary.labels == ("warm", "cold")
+    assert "drawing (24)" in capsys.readouterr().out
+    vocabulary.write_text("label,aliases\nwarm,red|green\ncold,blue\n")
+    with pytest.raises(ValueError, match="vocabulary_sha256 differ"):
+        run_build(crawl, data_dir=str(tmp_path / "data"), labels=str(vocabulary))
+
+
+def test_build_wrong_calls(crawl, tmp_path):
+    data_dir = str(tmp_path / "data")
+    with pytest.raises(app.UsageError, match="one folder"):
+        run_build(crawl, crawl, data_dir=data_dir)
+    with pytest.raises(app.UsageError, match="give one of"):
+        run_build(crawl, data_dir=data_dir, top=2, min_works=3)

@@ -1,0 +1,1 @@
+"""The TFDS dataset `tfds_pixiv`: tagged illustrations of a crawl folder."""
