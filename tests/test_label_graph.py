@@ -1,4 +1,5 @@
 import pathlib
+import zipfile
 
 import jax
 import numpy as np
@@ -190,7 +191,24 @@ def test_file_gives_back_what_was_saved(tmp_path: pathlib.Path, embeddings):
     )
     label_graph.save_label_graph(again, loaded, counted)
     assert again.read_bytes() == path.read_bytes()
+    with zipfile.ZipFile(path) as archive:  # ... and no clock is read
+        assert {info.date_time[0] for info in archive.infolist()} == {1980}
     assert sorted(tmp_path.iterdir()) == [again, path]  # nothing temporary is left
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: pathlib.Path, monkeypatch):
+    path = tmp_path / "graph.npz"
+    label_graph.save_label_graph(path, graph_with_embeddings(None), COUNTED)
+    before = path.read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"PK")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="No space left"):
+        label_graph.save_label_graph(path, graph_with_embeddings(EMBEDDINGS), COUNTED)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
 def test_no_byte_can_turn_unnoticed(tmp_path: pathlib.Path):
@@ -209,7 +227,7 @@ def test_no_byte_can_turn_unnoticed(tmp_path: pathlib.Path):
             assert str(path) in str(error)
             refused += 1
             continue
-        # Not every byte of a zip carries content, such as its time stamps.
+        # Not every byte of a zip carries content: its time stamps do not.
         jax.tree.map(np.testing.assert_array_equal, loaded, graph)
         np.testing.assert_array_equal(counted.counts, COUNTED.counts)
     assert refused > len(whole) / 6
@@ -259,7 +277,7 @@ def test_foreign_files(tmp_path: pathlib.Path):
         ({"edge_weights": np.full(7, np.nan, np.float32)}, "not finite"),
         (
             {"embeddings": np.zeros((3, 2), np.float32)},
-            r"embeddings are float32\(3, 2\)",
+            r"embeddings is float32\(3, 2\)",
         ),
         ({"counts": np.array([object()] * 4)}, "damaged, or no label graph"),
     ],

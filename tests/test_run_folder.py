@@ -21,36 +21,36 @@ def datasets(tmp_path_factory) -> list[dataset.Dataset]:
     return built
 
 
-def start(folder: run_folder.RunFolder, config, data: dataset.Dataset) -> None:
+def create(folder: run_folder.RunFolder, config, data: dataset.Dataset) -> None:
     graph, counted = from_dataset.create_label_graph(config.graph, data)
-    folder.start(config, data, graph, counted)
+    folder.create(config, data, graph, counted)
 
 
 def test_the_config_is_read_back(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
     config = configurations.tiny(optimizer__learning_rate=0.125)
-    start(folder, config, datasets[0])
+    create(folder, config, datasets[0])
     assert folder.read_config().to_dict() == config.to_dict()
     assert labels.read_vocabulary(folder.labels).labels == crawl_folders.LABELS
 
 
 def test_the_same_config_goes_on_and_another_is_an_error(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
-    start(folder, configurations.tiny(), datasets[0])
+    create(folder, configurations.tiny(), datasets[0])
     moved = configurations.tiny(log_every_steps=7, data_dir="moved")
-    start(folder, moved, datasets[0])
+    folder.reopen(moved, datasets[0])
     changed = configurations.tiny(optimizer__learning_rate=0.5)
     message = r"run of another config \(optimizer.learning_rate: 0.001 -> 0.5\)"
     with pytest.raises(ValueError, match=message):
-        start(folder, changed, datasets[0])
+        folder.reopen(changed, datasets[0])
     assert folder.read_config().optimizer.learning_rate == 0.001
 
 
 def test_another_dataset_is_an_error(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
-    start(folder, configurations.tiny(), datasets[0])
+    create(folder, configurations.tiny(), datasets[0])
     with pytest.raises(ValueError, match="a run on another dataset"):
-        start(folder, configurations.tiny(), datasets[1])
+        folder.reopen(configurations.tiny(), datasets[1])
 
 
 def test_a_folder_that_is_no_run_is_an_error(tmp_path):

@@ -390,6 +390,20 @@ def test_build_again_is_quick_and_refuses_another_source(crawl, tmp_path, capsys
     assert len(examples(dataset.open_dataset(tmp_path / "data"))) == 31
 
 
+def test_overwrite_keeps_the_old_dataset_where_the_new_one_fails(crawl, tmp_path):
+    data_dir = str(tmp_path / "data")
+    run_build(crawl, data_dir=data_dir, top=3)
+    before = len(examples(dataset.open_dataset(tmp_path / "data")))
+    for index in range(20):
+        add_picture(crawl, b"broken", id=index, tags=["circle", "red", "drawing"])
+    with pytest.raises(ValueError, match="rejected"):
+        run_build(crawl, data_dir=data_dir, top=3, overwrite=True)
+    assert len(examples(dataset.open_dataset(tmp_path / "data"))) == before
+    run_build(crawl, data_dir=data_dir, top=3, overwrite=True, max_reject_share=0.9)
+    folder = dataset.open_dataset(tmp_path / "data").directory.parent
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["1.0.0"]
+
+
 def test_build_with_labels_file(crawl, tmp_path, capsys):
     vocabulary = tmp_path / "my colours.csv"
     vocabulary.write_text("label,aliases\nwarm,red\ncold,blue|green\n")

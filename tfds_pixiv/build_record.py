@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from mlgcn_jax.data import folders, labels
+from mlgcn_jax.data import files, folders, labels
 from tfds_pixiv import selection
 
 
@@ -176,9 +175,8 @@ def _write_csv(
 
 
 def _write_json_lines(path: pathlib.Path, rejects: Iterable[folders.Reject]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        for reject in rejects:
-            line = json.dumps(dataclasses.asdict(reject), ensure_ascii=False)
-            file.write(line + "\n")
-    os.replace(temporary, path)
+    with files.written_whole(path) as temporary:
+        with temporary.open("w", encoding="utf-8") as file:
+            for reject in rejects:
+                line = json.dumps(dataclasses.asdict(reject), ensure_ascii=False)
+                file.write(line + "\n")

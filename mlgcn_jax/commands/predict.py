@@ -11,7 +11,6 @@ standard output instead of the text.
 
 import contextlib
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import IO
 
 from absl import app, flags, logging
 
+from mlgcn_jax.data import files
 from mlgcn_jax.runs import compilation_cache, trained_model
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.serving import predict
@@ -83,7 +83,6 @@ def _json_lines(name: str | None) -> Iterator[IO[str] | None]:
     elif name == "-":
         yield sys.stdout
     else:
-        temporary = pathlib.Path(f"{name}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            yield file
-        os.replace(temporary, name)
+        with files.written_whole(pathlib.Path(name)) as temporary:
+            with temporary.open("w", encoding="utf-8") as lines:
+                yield lines

@@ -9,11 +9,12 @@ import csv
 import dataclasses
 import functools
 import itertools
-import os
 import pathlib
 import re
 import unicodedata
 from collections.abc import Iterable
+
+from mlgcn_jax.data import files
 
 _HEADER = ["label", "aliases"]
 _VOCABULARIES = pathlib.Path(__file__).parent / "vocabularies"
@@ -189,12 +190,11 @@ def write_vocabulary(vocabulary: Vocabulary, path: pathlib.Path) -> None:
         if "|" in alias:
             raise ValueError(f"alias {alias!r} holds a |, which separates aliases")
     aliases = ["|".join(names) for names in vocabulary.aliases]
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_HEADER)
-        writer.writerows(zip(vocabulary.labels, aliases, strict=True))
-    os.replace(temporary, path)
+    with files.written_whole(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_HEADER)
+            writer.writerows(zip(vocabulary.labels, aliases, strict=True))
 
 
 def choose_vocabulary(

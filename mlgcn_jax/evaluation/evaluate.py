@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float32, Int64
 
-from mlgcn_jax.data import dataset, input_pipeline
+from mlgcn_jax.data import dataset, files, input_pipeline
 from mlgcn_jax.evaluation import metrics, scoring
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, trained_model
@@ -116,8 +115,7 @@ def evaluate_run(
 def _write_predictions(
     path: pathlib.Path, predictions: Predictions, names: tuple[str, ...]
 ) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with files.written_whole(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             scores=predictions.scores,
@@ -126,18 +124,15 @@ def _write_predictions(
             page=predictions.pages,
             label_names=np.array(names),
         )
-    os.replace(temporary, path)
 
 
 def _write_per_label(
     path: pathlib.Path, columns: dict[str, np.ndarray], names: tuple[str, ...]
 ) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["label", *columns])
-        for name, *values in zip(names, *columns.values(), strict=True):
-            writer.writerow(
-                [name, *("" if value != value else value for value in values)]
-            )
-    os.replace(temporary, path)
+    with files.written_whole(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["label", *columns])
+            for name, *values in zip(names, *columns.values(), strict=True):
+                # NaN, where a value is undefined, becomes an empty cell.
+                writer.writerow([name, *("" if v != v else v for v in values)])

@@ -158,10 +158,8 @@ def _precision_recall_f1(
     }
 
 
-def _ratio(
-    numerator: np.ndarray | np.integer, denominator: np.ndarray | np.integer
-) -> np.ndarray | np.floating:
-    """The quotient; a numerator never exceeds its denominator, and 0 / 0 is 0."""
+def _ratio(numerator: Any, denominator: Any) -> Any:
+    """The quotient of counts, arrays of them or single ones; 0 / 0 is 0."""
     return numerator / np.maximum(denominator, 1)
 
 

@@ -186,7 +186,7 @@ def _read_npz(
     path: pathlib.Path, wanted: set[str], dim: int
 ) -> dict[str, Float64[np.ndarray, " v"]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             labels, vectors = arrays["labels"], arrays["vectors"]
     except FileNotFoundError:
         raise

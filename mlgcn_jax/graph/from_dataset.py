@@ -2,14 +2,12 @@
 
 import pathlib
 
-import ml_collections
-
-from mlgcn_jax.data import dataset
+from mlgcn_jax.data import config_dict, dataset
 from mlgcn_jax.graph import embeddings, label_graph, statistics
 
 
 def create_label_graph(
-    options: ml_collections.ConfigDict, data: dataset.Dataset
+    options: config_dict.ConfigDict, data: dataset.Dataset
 ) -> tuple[label_graph.LabelGraph, statistics.LabelStatistics]:
     """Returns the label graph of the training split, and the counts behind it.
 

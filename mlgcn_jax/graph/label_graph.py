@@ -1,6 +1,5 @@
 """Label statistics -> sparse, directed, weighted graph over labels, and its file."""
 
-import os
 import pathlib
 import zipfile
 import zlib
@@ -11,9 +10,10 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float32, Int32
 
+from mlgcn_jax.data import files
 from mlgcn_jax.graph import statistics
 
-# What a file holds beside embeddings: size (l labels, k pairs, e edges) and type.
+# What a file holds: dimensions (l labels, k pairs, e edges) and type of each array.
 _ARRAYS = {
     "num_examples": ("", np.int64),
     "counts": ("l", np.int64),
@@ -23,6 +23,7 @@ _ARRAYS = {
     "senders": ("e", np.int32),
     "receivers": ("e", np.int32),
     "edge_weights": ("e", np.float32),
+    "embeddings": ("lv", np.float32),  # v = 0 where the head makes them
 }
 _SHOWN = 10  # pairs or names in the summary, of each kind
 
@@ -140,13 +141,13 @@ def save_label_graph(
         "senders": graph.senders,
         "receivers": graph.receivers,
         "edge_weights": graph.edge_weights,
+        # Never left out, so that a damaged file cannot pass for one without them.
+        "embeddings": np.zeros((len(counted.counts), 0), np.float32)
+        if graph.embeddings is None
+        else graph.embeddings,
     }
-    if graph.embeddings is not None:
-        arrays["embeddings"] = graph.embeddings
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with files.written_whole(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    os.replace(temporary, path)
 
 
 def load_label_graph(
@@ -171,7 +172,7 @@ def load_label_graph(
         arrays["senders"],
         arrays["receivers"],
         arrays["edge_weights"],
-        arrays.get("embeddings"),
+        arrays["embeddings"] if arrays["embeddings"].size else None,
     )
     counted = statistics.LabelStatistics(
         int(arrays["num_examples"]), arrays["counts"], cooccurrences
@@ -181,7 +182,7 @@ def load_label_graph(
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except FileNotFoundError:
         raise
@@ -191,7 +192,7 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         KeyError,
         OSError,
         EOFError,
-        NotImplementedError,  # a compression method or version that zipfile lacks
+        RuntimeError,  # zipfile: encrypted, or of a kind that it lacks
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
@@ -202,14 +203,18 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _find_fault(arrays: dict[str, np.ndarray]) -> str:
     """What makes the arrays of a file no label graph; empty where nothing does."""
-    shapes: dict[str, tuple[int, ...]] = {"": ()}
-    for name, (size, dtype) in _ARRAYS.items():
+    sizes: dict[str, int] = {}  # of each dimension, as the first array with it has it
+    for name, (dimensions, dtype) in _ARRAYS.items():
         if name not in arrays:
             return f"it lacks {name}"
         found = arrays[name]
-        shape = shapes.setdefault(size, (found.size,))  # the first one sets the size
-        if found.shape != shape or found.dtype != dtype:
-            return f"{name} is {found.dtype}{found.shape}; expected {dtype}{shape}"
+        shape = tuple(map(sizes.setdefault, dimensions, found.shape))
+        if (
+            len(dimensions) != found.ndim
+            or shape != found.shape
+            or found.dtype != dtype
+        ):
+            return f"{name} is {found.dtype}{found.shape}, which does not fit the rest"
     num_labels = arrays["counts"].size
     for name in ("pair_rows", "pair_columns", "senders", "receivers"):
         indices = arrays[name]
@@ -219,13 +224,6 @@ def _find_fault(arrays: dict[str, np.ndarray]) -> str:
         return "receivers are not sorted"
     if not np.isfinite(arrays["edge_weights"]).all():
         return "edge_weights are not finite"
-    embeddings = arrays.get("embeddings")
-    if embeddings is not None and (
-        embeddings.dtype != np.float32
-        or embeddings.ndim != 2
-        or len(embeddings) != num_labels
-    ):
-        return f"embeddings are {embeddings.dtype}{embeddings.shape}"
     return ""
 
 

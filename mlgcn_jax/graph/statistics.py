@@ -5,8 +5,9 @@ where an example has a label. `Y^T Y` then holds every count; no `[l, l]` array 
 """
 
 import array
+import operator
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 import scipy.sparse
@@ -29,7 +30,7 @@ class LabelStatistics(NamedTuple):
 
 
 def count_labels(
-    label_indices: Iterable[Iterable[int]], num_labels: int
+    label_indices: Iterable[Iterable[SupportsIndex]], num_labels: int
 ) -> LabelStatistics:
     """Returns the counts over examples; a label counts once in an example.
 
@@ -45,7 +46,7 @@ def count_labels(
     indices = array.array("q")  # eight bytes a label, where a list would take over 40
     example_ends = array.array("q", [0])
     for example in label_indices:
-        indices.extend(sorted(set(example)))
+        indices.extend(sorted({operator.index(label) for label in example}))
         example_ends.append(len(indices))
     columns = np.frombuffer(indices, dtype=np.int64)
     row_ends = np.frombuffer(example_ends, dtype=np.int64)

@@ -74,7 +74,7 @@ class GCNHead(nnx.Module):
         elif self.embedding == "learned":
             nodes = self.embeddings[...]
         else:
-            nodes = graph.embeddings
+            nodes = jnp.asarray(graph.embeddings)
         hidden = jax.nn.leaky_relu(self.gc1(nodes, graph), LEAKY_RELU_SLOPE)
         return Classifiers(self.gc2(hidden, graph), bias=None)
 

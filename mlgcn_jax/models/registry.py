@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import jax.numpy as jnp
-import ml_collections
 from flax import nnx
 
+from mlgcn_jax.data import config_dict
 from mlgcn_jax.models import densenet, heads, multi_label_model
 
 # name -> constructor taking dtype and rngs. Add a backbone by adding a line.
@@ -44,7 +44,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def create_model(
-    config: ml_collections.ConfigDict, *, num_labels: int, rngs: nnx.Rngs
+    config: config_dict.ConfigDict, *, num_labels: int, rngs: nnx.Rngs
 ) -> multi_label_model.MultiLabelModel:
     """Returns the model that `config.model` and `config.graph` describe.
 

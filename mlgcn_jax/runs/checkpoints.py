@@ -16,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from mlgcn_jax.runs import train_state
+from mlgcn_jax.runs import run_folder, train_state
 
 CHECKSUMS = "checksums.json"
 
@@ -89,9 +89,9 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
             step_directory = self._directory / str(step)
-            temporary = step_directory / f"{CHECKSUMS}.tmp"
-            temporary.write_text(json.dumps(_checksums(step_directory), indent=1))
-            os.replace(temporary, step_directory / CHECKSUMS)
+            run_folder.write_json(
+                step_directory / CHECKSUMS, _checksums(step_directory)
+            )
         except Exception as error:
             raise self._save_error(step, error) from error
 

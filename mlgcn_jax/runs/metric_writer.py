@@ -1,12 +1,12 @@
 """The curves of a run: JSON lines, and the same numbers for TensorBoard."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorboardX
 
+from mlgcn_jax.data import files
 from mlgcn_jax.runs import run_folder
 
 
@@ -57,6 +57,5 @@ def _keep_up_to(folder: run_folder.RunFolder, step: int) -> None:
                 kept.append(line)
         except ValueError:  # the line that a killed run was writing
             continue
-    temporary = folder.metrics_log.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, folder.metrics_log)
+    with files.written_whole(folder.metrics_log) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")

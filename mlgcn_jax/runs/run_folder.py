@@ -20,7 +20,7 @@ from typing import Any
 
 import ml_collections
 
-from mlgcn_jax.data import dataset, labels
+from mlgcn_jax.data import config_dict, dataset, files, labels
 from mlgcn_jax.graph import label_graph, statistics
 
 # Keys that say how a run is carried out and not what it computes.
@@ -78,43 +78,55 @@ class RunFolder:
             file.flush()
             yield
 
-    def start(
+    def exists(self) -> bool:
+        """Returns whether a run was started here."""
+        return self.config.is_file()
+
+    def create(
         self,
-        config: ml_collections.ConfigDict,
+        config: config_dict.ConfigDict,
         data: dataset.Dataset,
         graph: label_graph.LabelGraph,
-        graph_statistics: statistics.LabelStatistics,
+        counted: statistics.LabelStatistics,
     ) -> None:
-        """Writes what the run is made of, or checks that it is the same as before.
+        """Writes what the run is made of."""
+        labels.write_vocabulary(data.vocabulary, self.labels)
+        label_graph.save_label_graph(self.label_graph, graph, counted)
+        self._write_config(config, data)
+
+    def reopen(self, config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
+        """Checks that the run is the same as before; what may change is updated.
 
         Raises:
             ValueError: the folder belongs to a run of another config or dataset.
         """
-        if self.config.exists():
-            self._check_same_config(config)
-            self._check_same_dataset(data)
-        labels.write_vocabulary(data.vocabulary, self.labels)
-        label_graph.save_label_graph(self.label_graph, graph, graph_statistics)
-        write_json(
-            self.dataset,
-            {"directory": str(data.directory), "fingerprint": data.fingerprint},
-        )
-        write_json(self.config, config.to_dict())  # last: marks the folder as whole
+        self._check_same_config(config)
+        self._check_same_dataset(data)
+        self._write_config(config, data)
 
-    def read_config(self) -> ml_collections.ConfigDict:
+    def _write_config(
+        self, config: config_dict.ConfigDict, data: dataset.Dataset
+    ) -> None:
+        directory = str(data.directory.resolve())
+        write_json(
+            self.dataset, {"directory": directory, "fingerprint": data.fingerprint}
+        )
+        write_json(self.config, config.to_dict())  # last: with it the run exists
+
+    def read_config(self) -> config_dict.ConfigDict:
         """Returns the config that the run was started with.
 
         Raises:
             FileNotFoundError: this is not a run's folder.
         """
-        if not self.config.is_file():
+        if not self.exists():
             raise FileNotFoundError(
                 f"{self.workdir} is not a run: it has no config.json; give the "
                 "--workdir of `mlgcn train`"
             )
         return ml_collections.ConfigDict(json.loads(self.config.read_text())).lock()
 
-    def _check_same_config(self, config: ml_collections.ConfigDict) -> None:
+    def _check_same_config(self, config: config_dict.ConfigDict) -> None:
         before = _flat(self.read_config().to_dict())
         now = _flat(config.to_dict())
         changed = [
@@ -141,9 +153,9 @@ class RunFolder:
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Writes a JSON file that is either whole or not there."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    with files.written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Int32
 
+from mlgcn_jax.data import config_dict
 from mlgcn_jax.models import registry
 from mlgcn_jax.runs import mesh as meshes
 
@@ -38,7 +38,7 @@ class TrainState(NamedTuple):
 
 
 def model_structure(
-    config: ml_collections.ConfigDict, *, num_labels: int
+    config: config_dict.ConfigDict, *, num_labels: int
 ) -> tuple[nnx.GraphDef, Variables]:
     """Returns the model's static structure and the shapes of its variables.
 
@@ -51,7 +51,7 @@ def model_structure(
 
 
 def create_train_state(
-    config: ml_collections.ConfigDict,
+    config: config_dict.ConfigDict,
     tx: optax.GradientTransformation,
     mesh: Mesh,
     *,

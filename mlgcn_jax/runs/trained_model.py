@@ -4,11 +4,10 @@ import dataclasses
 import pathlib
 
 import jax
-import ml_collections
 from flax import nnx
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import labels
+from mlgcn_jax.data import config_dict, labels
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.runs import checkpoints, run_folder, train_state
 from mlgcn_jax.runs import mesh as meshes
@@ -30,7 +29,7 @@ class TrainedModel:
     """
 
     folder: run_folder.RunFolder
-    config: ml_collections.ConfigDict
+    config: config_dict.ConfigDict
     vocabulary: labels.Vocabulary
     graph: label_graph.LabelGraph
     graphdef: nnx.GraphDef

@@ -1,12 +1,11 @@
 """A picture of predictions: each image with its best labels and their scores."""
 
-import os
 import pathlib
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mlgcn_jax.data import images
+from mlgcn_jax.data import files, images
 from mlgcn_jax.serving import predict
 
 TILE_PX = 176
@@ -40,9 +39,8 @@ def save_contact_sheet(
     sheet = Image.new("RGB", (columns * width, max(rows, 1) * height), "white")
     for i, tile in enumerate(tiles):
         sheet.paste(tile, (i % columns * width, i // columns * height))
-    temporary = path.with_name(f"{path.name}.tmp")
-    sheet.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with files.written_whole(path) as temporary:
+        sheet.save(temporary, format="PNG")
 
 
 def _tile_size() -> tuple[int, int]:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import ml_collections
 import optax
+
+from mlgcn_jax.data import config_dict
 
 
 def create_schedule(
-    config: ml_collections.ConfigDict, *, steps_per_epoch: int, num_steps: int
+    config: config_dict.ConfigDict, *, steps_per_epoch: int, num_steps: int
 ) -> optax.Schedule:
     """Returns step -> learning rate of the head, from `config.optimizer`.
 
@@ -37,7 +38,7 @@ def create_schedule(
 
 
 def create_optimizer(
-    config: ml_collections.ConfigDict, schedule: optax.Schedule
+    config: config_dict.ConfigDict, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
     """Returns Adam (Kingma and Ba) with decoupled weight decay, if any.
 

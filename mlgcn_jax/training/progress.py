@@ -35,14 +35,21 @@ class Progress:
         self._num_steps = num_steps
         self._steps_per_epoch = steps_per_epoch
         self._step = step
+        self._compiled = False
         self._pending: list[dict[str, jax.Array]] = []
-        self._data_wait_s = 0.0
-        self._start = time.perf_counter()
+        self.resume_clock()
 
     def add(self, step_metrics: dict[str, jax.Array], *, data_wait_s: float) -> None:
         """Takes the metrics of the next step, still on the device."""
         self._pending.append(step_metrics)
         self._data_wait_s += data_wait_s
+        if not self._compiled:
+            # The first step compiles: it says nothing about the speed of the others.
+            jax.block_until_ready(step_metrics)
+            seconds = time.perf_counter() - self._start
+            logging.info("the first step took %.1f s with its compilation", seconds)
+            self._compiled = True
+            self.resume_clock()
 
     def report(self) -> None:
         """Writes and logs the mean of what was gathered since the last report.

@@ -5,13 +5,13 @@ import pathlib
 import time
 
 import jax
-import ml_collections
+import optax
 from absl import logging
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import dataset, input_pipeline
+from mlgcn_jax.data import config_dict, dataset, input_pipeline
 from mlgcn_jax.evaluation import evaluate, metrics, scoring
-from mlgcn_jax.graph import from_dataset
+from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoints,
     compilation_cache,
@@ -24,7 +24,7 @@ from mlgcn_jax.training import interruption, optimizer, progress, train_step
 
 
 def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path
+    config: config_dict.ConfigDict, workdir: pathlib.Path
 ) -> int | None:
     """Trains the run in `workdir`, from its newest whole checkpoint if it has one.
 
@@ -45,9 +45,7 @@ def train_and_evaluate(
         return _train(config, folder)
 
 
-def _train(
-    config: ml_collections.ConfigDict, folder: run_folder.RunFolder
-) -> int | None:
+def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int | None:
     # --- Devices and dataset ---
     compilation_cache.enable()
     mesh = meshes.create_mesh()
@@ -58,8 +56,12 @@ def _train(
     num_steps = round(config.num_epochs * steps_per_epoch)
 
     # --- Label graph ---
-    graph, graph_statistics = from_dataset.create_label_graph(config.graph, data)
-    folder.start(config, data, graph, graph_statistics)
+    if folder.exists():
+        folder.reopen(config, data)
+        graph, _ = label_graph.load_label_graph(folder.label_graph)
+    else:
+        graph, counted = from_dataset.create_label_graph(config.graph, data)
+        folder.create(config, data, graph, counted)
 
     # --- Model, optimiser, step ---
     schedule = optimizer.create_schedule(
@@ -71,7 +73,9 @@ def _train(
     scorer = scoring.Scorer(graphdef, mesh)
 
     # --- State: new, or where the run stopped ---
-    state, step = _new_or_restored_state(config, folder, tx, mesh, num_labels)
+    state, step = _new_or_restored_state(
+        config, folder, tx, mesh, num_labels=num_labels
+    )
     graph = jax.device_put(graph, meshes.replicated(mesh))
     logging.info(
         "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s)",
@@ -134,7 +138,8 @@ def _train(
             if at_end or (new_epoch and epoch % config.checkpoint_every_epochs == 0):
                 saver.save(state)
             if at_end or (new_epoch and epoch % config.evaluate_every_epochs == 0):
-                _log_validation(config, data, scorer, state, graph, mesh, writer)
+                scorer.load(state.ema or state.variables, graph)
+                _log_validation(config, data, scorer, step, writer)
             if new_epoch:
                 reporter.resume_clock()
 
@@ -146,7 +151,14 @@ def _train(
     return None
 
 
-def _new_or_restored_state(config, folder, tx, mesh, num_labels):
+def _new_or_restored_state(
+    config: config_dict.ConfigDict,
+    folder: run_folder.RunFolder,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    num_labels: int,
+) -> tuple[train_state.TrainState, int]:
     """Returns the state to train from and the number of its step."""
     step = checkpoints.latest_step(folder.checkpoints)
 
@@ -161,9 +173,14 @@ def _new_or_restored_state(config, folder, tx, mesh, num_labels):
     return state, step
 
 
-def _log_validation(config, data, scorer, state, graph, mesh: Mesh, writer) -> None:
+def _log_validation(
+    config: config_dict.ConfigDict,
+    data: dataset.Dataset,
+    scorer: scoring.Scorer,
+    step: int,
+    writer: metric_writer.MetricWriter,
+) -> None:
     """Evaluates the validation split and adds the result to the curves."""
-    scorer.load(state.ema or state.variables, graph)
     predictions = evaluate.predict_split(
         scorer,
         data,
@@ -173,7 +190,6 @@ def _log_validation(config, data, scorer, state, graph, mesh: Mesh, writer) -> N
         num_threads=config.num_threads,
     )
     computed = metrics.compute_metrics(predictions.scores, predictions.labels)
-    step = int(jax.device_get(state.step))
     writer.write(step, {"validation": computed})
     logging.info(
         "step %d  validation mAP %s  CF1 %.3f  OF1 %.3f",

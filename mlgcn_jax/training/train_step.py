@@ -5,11 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from mlgcn_jax.data import config_dict
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
@@ -22,7 +22,7 @@ TrainStep = Callable[
 
 
 def create_train_step(
-    config: ml_collections.ConfigDict,
+    config: config_dict.ConfigDict,
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformation,
     schedule: optax.Schedule,
@@ -51,10 +51,9 @@ def create_train_step(
         params = state.variables.params
         (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         updates, opt_state = tx.update(grads, state.opt_state, params)
-        variables = train_state.Variables(
-            optax.apply_updates(params, updates), batch_stats
-        )
-        ema = state.ema
+        new_params: Any = optax.apply_updates(params, updates)
+        variables = train_state.Variables(new_params, batch_stats)
+        ema: Any = state.ema
         if ema is not None:
             decay = config.optimizer.ema_decay
             # A short memory at first, or the average would keep the initial values.
