@@ -27,7 +27,7 @@ def save_contact_sheet(
     """Writes a PNG with a tile for each picture that could be read.
 
     Labels that the picture is known to have (`true_labels`, parallel to the
-    predictions) are green and ticked with a dot.
+    predictions) are green and starred.
     """
     tiles = [
         _tile(prediction, labels, true)
@@ -64,7 +64,7 @@ def _tile(
         is_true = labels[index] in true
         draw.text(
             (_MARGIN_PX, TILE_PX + 2 * _MARGIN_PX + line * _LINE_PX),
-            f"{prediction.scores[index]:.2f}  {labels[index]}{' •' if is_true else ''}",
+            f"{prediction.scores[index]:.2f}  {labels[index]}{' *' if is_true else ''}",
             fill=_TRUE_COLOUR if is_true else _OTHER_COLOUR,
             font=font,
         )
