@@ -1,6 +1,7 @@
 """Builds a dataset without TensorFlow's tooling, or finds that it is built already."""
 
 import contextlib
+import io
 import pathlib
 import re
 import shutil
@@ -58,7 +59,9 @@ def build(
     with _set_aside(directory):
         # Anew, because the first one has read the labels of a dataset that was there.
         builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
-        builder.download_and_prepare()
+        # TFDS prints that it is downloading, where nothing is.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
     return dataset.open_dataset(directory), True
 
 
