@@ -77,9 +77,9 @@ def test_graph_shows_and_writes(launched):
     assert len(counted.counts) == 6 and graph.embeddings is not None
 
 
-def test_evaluate_prints_the_table(launched):
+def test_evaluate_prints_the_table_wherever_it_is_called(launched, tmp_path):
     folder, _, _ = launched
-    output, _ = mlgcn("evaluate", "run", cwd=folder)
+    output, _ = mlgcn("evaluate", folder / "run", cwd=tmp_path)
     assert "top-3 CF1" in output and "circle" in output
 
 

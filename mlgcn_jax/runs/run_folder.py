@@ -126,6 +126,10 @@ class RunFolder:
             )
         return ml_collections.ConfigDict(json.loads(self.config.read_text())).lock()
 
+    def dataset_directory(self) -> pathlib.Path:
+        """Returns where the dataset lay that the run was last trained on."""
+        return pathlib.Path(json.loads(self.dataset.read_text())["directory"])
+
     def _check_same_config(self, config: config_dict.ConfigDict) -> None:
         before = _flat(self.read_config().to_dict())
         now = _flat(config.to_dict())
