@@ -163,7 +163,7 @@ def test_the_step_learns_one_batch():
     _, history = run_steps(config, one_device_mesh(), 30)
     losses_seen = [m["loss"] for m in history]
     assert losses_seen[0] > 0.5
-    assert losses_seen[-1] < 0.05
+    assert losses_seen[-1] < 0.2 * losses_seen[0]
     assert history[0]["learning_rate"] == pytest.approx(1e-2)
 
 
