@@ -1,0 +1,136 @@
+"""Imports point one way: a folder stands on the floors under it, no file on a circle.
+
+The floors are those of CONTRIBUTING.md. Everything is read from the source with `ast`,
+so imports inside functions count as well.
+"""
+
+import ast
+import graphlib
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+FLOORS = (
+    "mlgcn_jax.data",
+    "mlgcn_jax.graph",
+    "mlgcn_jax.models",
+    "mlgcn_jax.runs",
+    "mlgcn_jax.evaluation",
+    "mlgcn_jax.training",
+    "mlgcn_jax.serving",
+    "mlgcn_jax.commands",
+    "mlgcn_jax.cli",
+)
+# Beside the floors: the folder, what it may import, and who may import it.
+BUILDER = "tfds_pixiv"
+UNDER_BUILDER = "mlgcn_jax.data"
+OVER_BUILDER = "mlgcn_jax.commands"
+NOT_AT_RUN_TIME = {"torch", "torchvision", "tensorflow"}
+
+
+def modules_under(root: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Dotted name -> file, of both packages."""
+    names = {}
+    for package in ("mlgcn_jax", BUILDER):
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            names[".".join(part for part in parts if part != "__init__")] = path
+    return names
+
+
+def imports_of(name: str, path: pathlib.Path, modules: set[str]) -> set[str]:
+    """Dotted names that a file imports: our modules, and top-level names of others."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # relative: climb from the package
+                parents = package.split(".")
+                parents = parents[: len(parents) - node.level + 1]
+                base = ".".join([*parents, *filter(None, [base])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                found.add(full if full in modules else base)
+    return {target for target in found if target != name}
+
+
+def floor_of(name: str) -> int | None:
+    for floor, folder in enumerate(FLOORS):
+        if name == folder or name.startswith(f"{folder}."):
+            return floor
+    return None
+
+
+def folder_of(name: str) -> str:
+    return BUILDER if name.split(".")[0] == BUILDER else ".".join(name.split(".")[:2])
+
+
+def find_faults(root: pathlib.Path) -> list[str]:
+    """What is wrong with the imports below a root, a line each."""
+    modules = modules_under(root)
+    imports = {n: imports_of(n, p, set(modules)) for n, p in modules.items()}
+    faults = []
+    for name, targets in imports.items():
+        for target in sorted(targets):
+            if target.split(".")[0] in NOT_AT_RUN_TIME:
+                faults.append(f"{name} imports {target}")
+            if target not in modules or folder_of(target) == folder_of(name):
+                continue
+            if folder_of(name) == BUILDER:
+                allowed = folder_of(target) == UNDER_BUILDER
+            elif folder_of(target) == BUILDER:
+                allowed = folder_of(name) == OVER_BUILDER
+            elif "." not in target:  # the package itself holds only its version
+                allowed = True
+            else:
+                above, below = floor_of(name), floor_of(target)
+                allowed = above is not None and below is not None and below < above
+            if not allowed:
+                faults.append(f"{name} imports {target}, which is not under it")
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        faults.append(f"circle: {' -> '.join(error.args[1])}")
+    return faults
+
+
+def test_imports_point_one_way():
+    assert find_faults(ROOT) == []
+
+
+def test_every_folder_has_a_floor():
+    folders = {folder_of(name) for name in modules_under(ROOT) if "." in name}
+    assert folders - {BUILDER} == set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "fault"),
+    [
+        ("mlgcn_jax/data/a.py", "from mlgcn_jax.graph import g", "not under it"),
+        ("mlgcn_jax/data/a.py", "def f():\n  import mlgcn_jax.graph.g", "not under it"),
+        ("mlgcn_jax/data/a.py", "from ..graph import g", "not under it"),
+        ("mlgcn_jax/data/a.py", "from . import b", "circle"),
+        ("mlgcn_jax/graph/g.py", "import tfds_pixiv.build", "not under it"),
+        ("tfds_pixiv/build.py", "from mlgcn_jax.graph import g", "not under it"),
+        ("mlgcn_jax/graph/g.py", "import torch.nn", "imports torch"),
+        ("mlgcn_jax/new/n.py", "from mlgcn_jax.data import b", "not under it"),
+    ],
+)
+def test_a_broken_rule_is_found(tmp_path, file, source, fault):
+    house = {
+        "mlgcn_jax/data/a.py": "",
+        "mlgcn_jax/data/b.py": "from mlgcn_jax.data import a",
+        "mlgcn_jax/graph/g.py": "from mlgcn_jax.data import b",
+        "tfds_pixiv/build.py": "from mlgcn_jax.data import a",
+    }
+    for name, text in house.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert find_faults(tmp_path) == []
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(source)
+    assert any(fault in line for line in find_faults(tmp_path))
