@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlgcn_jax.data import archives, folders, labels
+from mlgcn_jax.data import archives, folder_contents, folders, labels
 
 
 def write_lines(folder, *lines):
@@ -54,7 +54,7 @@ def test_metadata_becomes_pictures_in_order(crawl):
     pictures, rejects = folders.read_folder(crawl)
     assert rejects == []
     assert pictures == [
-        folders.Picture(
+        folder_contents.Picture(
             id="x9",
             page=2,
             path=crawl / "images/b.jpg",
@@ -64,7 +64,9 @@ def test_metadata_becomes_pictures_in_order(crawl):
             source="",
             license="CC0",
         ),
-        folders.Picture(id="7", page=0, path=crawl / "images/a.jpg", tags=("cat",)),
+        folder_contents.Picture(
+            id="7", page=0, path=crawl / "images/a.jpg", tags=("cat",)
+        ),
     ]
 
 
@@ -245,11 +247,11 @@ def test_tag_files_beside_pictures(tmp_path):
     pictures, rejects = folders.read_folder(tmp_path)
     assert rejects == []
     assert pictures == [
-        folders.Picture(
+        folder_contents.Picture(
             "10_style/a.v2", 0, tmp_path / "10_style/a.v2.webp", ("猫", "猫耳")
         ),
-        folders.Picture("b", 0, tmp_path / "b.PNG", ("cat", "cat ears")),
-        folders.Picture("c", 0, tmp_path / "c.jpg", ()),
+        folder_contents.Picture("b", 0, tmp_path / "b.PNG", ("cat", "cat ears")),
+        folder_contents.Picture("c", 0, tmp_path / "c.jpg", ()),
     ]
 
 
@@ -300,9 +302,10 @@ def test_missing_folder(tmp_path):
 @pytest.mark.parametrize(
     ("files", "found"),
     [
-        ([], "0 pictures and 0 .txt files"),
-        (["a.jpg", "sub/b.png"], "2 pictures and 0 .txt files"),
-        (["a.jpg", "LICENSE.txt", "x.md"], "1 pictures and 1 .txt files"),
+        ([], "is empty"),
+        (["a.jpg", "sub/b.png"], "holds a.jpg, sub;"),
+        (["a.jpg", "LICENSE.txt", "x.md"], "holds LICENSE.txt, a.jpg, x.md;"),
+        (list("abcdefg"), r"holds a, b, c, d, e, \.\.\.;"),
     ],
 )
 def test_neither_layout(tmp_path, files, found):

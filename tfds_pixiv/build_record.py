@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from mlgcn_jax.data import files, folders, labels
+from mlgcn_jax.data import files, folder_contents, labels
 from tfds_pixiv import selection
 
 
@@ -64,7 +64,7 @@ class BuildRecord:
         self.num_examples[split] += 1
         self.label_counts[split][list(label_indices)] += 1
 
-    def add_reject(self, reject: folders.Reject) -> None:
+    def add_reject(self, reject: folder_contents.Reject) -> None:
         """Counts and logs a picture that could not be decoded.
 
         Raises:
@@ -174,7 +174,9 @@ def _write_csv(
         writer.writerows(rows)
 
 
-def _write_json_lines(path: pathlib.Path, rejects: Iterable[folders.Reject]) -> None:
+def _write_json_lines(
+    path: pathlib.Path, rejects: Iterable[folder_contents.Reject]
+) -> None:
     with files.written_whole(path) as temporary:
         with temporary.open("w", encoding="utf-8") as file:
             for reject in rejects:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent import futures
 from typing import Any
 
-from mlgcn_jax.data import folders, images
+from mlgcn_jax.data import folder_contents, images
 from tfds_pixiv import selection
 
 _PICTURES_AHEAD_PER_THREAD = 4
@@ -19,7 +19,7 @@ _PICTURES_AHEAD_PER_THREAD = 4
 
 def encode_pictures(
     pictures: Iterable[selection.LabelledPicture], *, max_side_px: int
-) -> Iterator[dict[str, Any] | folders.Reject]:
+) -> Iterator[dict[str, Any] | folder_contents.Reject]:
     """Yields the example of every picture, or why it has none, in the given order.
 
     Args:
@@ -46,12 +46,12 @@ def encode_pictures(
 
 def _encode(
     labelled: selection.LabelledPicture, max_side_px: int
-) -> dict[str, Any] | folders.Reject:
+) -> dict[str, Any] | folder_contents.Reject:
     picture = labelled.picture
     try:
         image = images.load_rgb(picture.path)
     except images.ImageError as error:
-        return folders.Reject(
+        return folder_contents.Reject(
             picture.id, picture.page, picture.path.name, reason=str(error)
         )
     return {

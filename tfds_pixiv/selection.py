@@ -14,7 +14,7 @@ import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from mlgcn_jax.data import archives, folders, labels, splits
+from mlgcn_jax.data import archives, folder_contents, folders, labels, splits
 
 SPLITS = ("train", "validation")
 
@@ -28,7 +28,7 @@ class LabelledPicture:
       labels: Sorted label indices.
     """
 
-    picture: folders.Picture
+    picture: folder_contents.Picture
     labels: tuple[int, ...]
 
 
@@ -49,7 +49,7 @@ class Selection:
 
     vocabulary: labels.Vocabulary
     pictures: dict[str, list[LabelledPicture]]
-    rejects: list[folders.Reject]
+    rejects: list[folder_contents.Reject]
     without_labels: int
     dropped_tags: list[tuple[str, int]]
     source_sha256: str
@@ -158,12 +158,12 @@ def _read_vocabulary(name_or_path: str) -> labels.Vocabulary:
     return labels.shipped_vocabulary(name_or_path)
 
 
-def _record_order(picture: folders.Picture) -> bytes:
+def _record_order(picture: folder_contents.Picture) -> bytes:
     """Sort key: shuffled, so that any slice of a split is a fair sample of it."""
     return hashlib.sha256(f"{picture.id} {picture.page}".encode()).digest()
 
 
-def _tags_of_works(pictures: Sequence[folders.Picture]) -> dict[str, set[str]]:
+def _tags_of_works(pictures: Sequence[folder_contents.Picture]) -> dict[str, set[str]]:
     tags_of_works: dict[str, set[str]] = collections.defaultdict(set)
     for picture in pictures:
         tags_of_works[picture.id].update(picture.tags)
@@ -184,7 +184,9 @@ def _dropped_tags(
     return sorted(works.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _source_sha256(folder: pathlib.Path, pictures: Sequence[folders.Picture]) -> str:
+def _source_sha256(
+    folder: pathlib.Path, pictures: Sequence[folder_contents.Picture]
+) -> str:
     digest = hashlib.sha256()
     for picture in sorted(pictures, key=lambda picture: (picture.id, picture.page)):
         file = os.path.relpath(picture.path, folder)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from mlgcn_jax.data import folders
+from mlgcn_jax.data import folder_contents, folders
 from tfds_pixiv import build_record, encoding, selection
 
 SAMPLE = pathlib.Path(folders.__file__).parent / "sample/openclipart_sample.tar"
@@ -188,7 +188,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             max_side_px = self.config.max_side_px
             for result in encoding.encode_pictures(pictures, max_side_px=max_side_px):
                 self._progress.update(1)
-                if isinstance(result, folders.Reject):
+                if isinstance(result, folder_contents.Reject):
                     self._record.add_reject(result)
                 else:
                     self._record.add_example(split, result["labels"])
