@@ -27,18 +27,18 @@ def build(
     of the crawl folder is used.
 
     Args:
-      source: Crawl folder or archive of one; None for the sample that is shipped.
-      data_dir: Folder under which the dataset lies.
-      labels: Path of a labels.csv, or the name of a shipped vocabulary.
-      top: Use this many tags, those with the most works.
-      min_works: Use all tags of at least this many works.
-      max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
-      overwrite: Replace the dataset that is there; if the build fails it stays.
+        source: Crawl folder or archive of one; None for the sample that is shipped.
+        data_dir: Folder under which the dataset lies.
+        labels: Path of a labels.csv, or the name of a shipped vocabulary.
+        top: Use this many tags, those with the most works.
+        min_works: Use all tags of at least this many works.
+        max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
+        overwrite: Replace the dataset that is there; if the build fails it stays.
 
     Raises:
-      FileNotFoundError: There is no such source, or it has no vocabulary.
-      ValueError: The dataset is there already, from another source or vocabulary; or
-        the source or the vocabulary cannot be used.
+        FileNotFoundError: There is no such source, or it has no vocabulary.
+        ValueError: The dataset is there already, from another source or vocabulary; or
+            the source or the vocabulary cannot be used.
     """
     if source is None and labels is None and top is None and min_works is None:
         labels = "openclipart40"

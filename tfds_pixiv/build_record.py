@@ -25,9 +25,9 @@ class BuildRecord:
     """Counts of a build under way.
 
     Attributes:
-      num_examples: Split name -> number of examples so far.
-      label_counts: Split name -> number of examples of every label, [labels].
-      rejects: Pictures that could not be used so far.
+        num_examples: Split name -> number of examples so far.
+        label_counts: Split name -> number of examples of every label, [labels].
+        rejects: Pictures that could not be used so far.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class BuildRecord:
         """Starts with the rejects of the selection.
 
         Args:
-          selected: The pictures that shall be encoded.
-          max_reject_share: Rejects over pictures, in [0, 1], above which the build
-            fails; pictures without labels do not count.
-          failure_path: Where the rejects are written when the build fails.
+            selected: The pictures that shall be encoded.
+            max_reject_share: Rejects over pictures, in [0, 1], above which the build
+                fails; pictures without labels do not count.
+            failure_path: Where the rejects are written when the build fails.
 
         Raises:
-          ValueError: The share is exceeded already.
+            ValueError: The share is exceeded already.
         """
         self._selected = selected
         self._max_reject_share = max_reject_share
@@ -68,7 +68,7 @@ class BuildRecord:
         """Counts and logs a picture that could not be decoded.
 
         Raises:
-          ValueError: More pictures are rejected than the build may lose.
+            ValueError: More pictures are rejected than the build may lose.
         """
         self.rejects.append(reject)
         self._check_rejects()
@@ -98,7 +98,7 @@ class BuildRecord:
         """Writes the side files and warns of labels that cannot be learned or tested.
 
         Raises:
-          ValueError: All pictures of a split were rejected.
+            ValueError: All pictures of a split were rejected.
         """
         for split, count in self.num_examples.items():
             if not count:

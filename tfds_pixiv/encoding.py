@@ -23,8 +23,8 @@ def encode_pictures(
     """Yields the example of every picture, or why it has none, in the given order.
 
     Args:
-      pictures: The pictures of one shard.
-      max_side_px: Larger pictures are shrunk to this long side.
+        pictures: The pictures of one shard.
+        max_side_px: Larger pictures are shrunk to this long side.
     """
     num_threads = os.cpu_count() or 1
     remaining = iter(pictures)

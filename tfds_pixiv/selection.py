@@ -24,8 +24,8 @@ class LabelledPicture:
     """A picture that carries at least one label of the vocabulary.
 
     Attributes:
-      picture: As read from the crawl folder.
-      labels: Sorted label indices.
+        picture: As read from the crawl folder.
+        labels: Sorted label indices.
     """
 
     picture: folder_contents.Picture
@@ -37,14 +37,14 @@ class Selection:
     """The contents of a dataset, before any picture is decoded.
 
     Attributes:
-      vocabulary: Its labels are the classes of the dataset, in this order.
-      pictures: Split name -> pictures in record order.
-      rejects: Metadata entries that name no usable file.
-      without_labels: Number of pictures left out because none of their tags is a
-        label: the paper's data are the works that carry one of its labels.
-      dropped_tags: (tag, number of works) of the tags that are no label, most
-        frequent first.
-      source_sha256: Identity of the crawl folder: ids, tags, file names and sizes.
+        vocabulary: Its labels are the classes of the dataset, in this order.
+        pictures: Split name -> pictures in record order.
+        rejects: Metadata entries that name no usable file.
+        without_labels: Number of pictures left out because none of their tags is a
+            label: the paper's data are the works that carry one of its labels.
+        dropped_tags: (tag, number of works) of the tags that are no label, most
+            frequent first.
+        source_sha256: Identity of the crawl folder: ids, tags, file names and sizes.
     """
 
     vocabulary: labels.Vocabulary
@@ -67,13 +67,13 @@ def open_source(
     """Yields the crawl folder; an archive is unpacked and removed again at the end.
 
     Args:
-      source: Crawl folder, or a tar or zip archive of one.
-      scratch_dir: Where archives are unpacked: on the disk of the dataset, because
-        the one for temporary files may be too small.
+        source: Crawl folder, or a tar or zip archive of one.
+        scratch_dir: Where archives are unpacked: on the disk of the dataset, because
+            the one for temporary files may be too small.
 
     Raises:
-      FileNotFoundError: `source` does not exist.
-      ValueError: `source` is no archive that `archives.unpack` knows.
+        FileNotFoundError: `source` does not exist.
+        ValueError: `source` is no archive that `archives.unpack` knows.
     """
     if source.is_dir():
         yield source
@@ -102,15 +102,15 @@ def select(
     """Reads the metadata of a crawl folder and assigns labels and splits.
 
     Args:
-      folder: Crawl folder.
-      vocabulary: Path of a labels.csv, or the name of a shipped vocabulary.
-      num_labels: Instead: the tags with the most works.
-      min_works: Instead: every tag with at least this many works.
+        folder: Crawl folder.
+        vocabulary: Path of a labels.csv, or the name of a shipped vocabulary.
+        num_labels: Instead: the tags with the most works.
+        min_works: Instead: every tag with at least this many works.
 
     Raises:
-      FileNotFoundError: No vocabulary is given and the folder has no labels.csv.
-      ValueError: The vocabulary is bad, no picture is usable or carries a label of
-        it, or one of the splits gets no picture.
+        FileNotFoundError: No vocabulary is given and the folder has no labels.csv.
+        ValueError: The vocabulary is bad, no picture is usable or carries a label of
+            it, or one of the splits gets no picture.
     """
     pictures, rejects = folders.read_folder(folder)
     if not pictures:

@@ -31,13 +31,13 @@ class PixivConfig(tfds.core.BuilderConfig):
     crawl folder's own labels.csv is used.
 
     Attributes:
-      folder: Crawl folder or archive of one; TFDS's manual_dir where None.
-      vocabulary: Path of a labels.csv, or the name of a shipped vocabulary.
-      num_labels: Use the tags with the most works, this many.
-      min_works: Use every tag that at least this many works have.
-      max_reject_share: The build fails when more than this share of the pictures, in
-        [0, 1], cannot be used.
-      max_side_px: Larger pictures are shrunk to this long side.
+        folder: Crawl folder or archive of one; TFDS's manual_dir where None.
+        vocabulary: Path of a labels.csv, or the name of a shipped vocabulary.
+        num_labels: Use the tags with the most works, this many.
+        min_works: Use every tag that at least this many works have.
+        max_reject_share: The build fails when more than this share of the pictures, in
+            [0, 1], cannot be used.
+        max_side_px: Larger pictures are shrunk to this long side.
     """
 
     folder: pathlib.Path | None = None
@@ -51,7 +51,7 @@ class PixivConfig(tfds.core.BuilderConfig):
         """Checks the settings and describes them.
 
         Raises:
-          ValueError: A setting is out of range, or two of them exclude each other.
+            ValueError: A setting is out of range, or two of them exclude each other.
         """
         choices = [self.vocabulary, self.num_labels, self.min_works]
         if sum(choice is not None for choice in choices) > 1:

@@ -48,8 +48,8 @@ def main(argv: list[str]) -> None:
     """Builds the dataset, or finds it built, and prints what it holds.
 
     Raises:
-      ValueError: The dataset is there already, from another folder or vocabulary; or
-        the crawl folder or the vocabulary cannot be used.
+        ValueError: The dataset is there already, from another folder or vocabulary; or
+            the crawl folder or the vocabulary cannot be used.
     """
     if len(argv) > 2:
         raise app.UsageError(f"expected one folder or archive, found {argv[1:]}")

@@ -37,14 +37,14 @@ def unpack(archive: pathlib.Path, destination: pathlib.Path) -> None:
     """Unpacks a tar (plain or compressed) or zip archive, wholly or not at all.
 
     Args:
-      archive: The file; its contents decide what it is, not its name.
-      destination: A folder that does not exist yet, or is empty.
+        archive: The file; its contents decide what it is, not its name.
+        destination: A folder that does not exist yet, or is empty.
 
     Raises:
-      FileNotFoundError: There is no such archive.
-      ValueError: It is no archive, is empty, damaged, encrypted or larger than
-        MAX_FILES or MAX_BYTES, holds a name twice, or holds anything but files and
-        folders below itself; or `destination` is not empty.
+        FileNotFoundError: There is no such archive.
+        ValueError: It is no archive, is empty, damaged, encrypted or larger than
+            MAX_FILES or MAX_BYTES, holds a name twice, or holds anything but files and
+            folders below itself; or `destination` is not empty.
     """
     if not archive.is_file():
         raise FileNotFoundError(f"archive {archive} does not exist")

@@ -51,8 +51,8 @@ class Examples:
         """Returns an example: JPEG bytes, sorted label indices and the metadata.
 
         Raises:
-          IndexError: The index is not in [0, number of examples).
-          ValueError: The record is damaged on disk.
+            IndexError: The index is not in [0, number of examples).
+            ValueError: The record is damaged on disk.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self._name} has {len(self)} examples, not {index}")
@@ -80,8 +80,8 @@ class Dataset:
     """An opened dataset; make it with `open_dataset`.
 
     Attributes:
-      directory: The version folder.
-      vocabulary: The labels; label indices count along it.
+        directory: The version folder.
+        vocabulary: The labels; label indices count along it.
     """
 
     def __init__(self, directory: pathlib.Path, builder: tfds.core.DatasetBuilder):
@@ -94,7 +94,7 @@ class Dataset:
         """Returns the number of examples of a split.
 
         Raises:
-          ValueError: There is no such split.
+            ValueError: There is no such split.
         """
         splits = self._builder.info.splits
         if split not in splits:
@@ -137,13 +137,13 @@ def open_dataset(data_dir: pathlib.Path) -> Dataset:
     """Opens a dataset for reading.
 
     Args:
-      data_dir: A version folder (it has a dataset_info.json), or a folder above
-        exactly one, such as the --data_dir of `mlgcn build`.
+        data_dir: A version folder (it has a dataset_info.json), or a folder above
+            exactly one, such as the --data_dir of `mlgcn build`.
 
     Raises:
-      FileNotFoundError: There is no dataset, or a file of it is missing.
-      ValueError: There are several datasets, or the files are damaged or of a format
-        without random access.
+        FileNotFoundError: There is no dataset, or a file of it is missing.
+        ValueError: There are several datasets, or the files are damaged or of a format
+            without random access.
     """
     directory = _find_version_folder(pathlib.Path(data_dir))
     missing = [

@@ -16,14 +16,14 @@ class Picture:
     """A picture file and what is known of it.
 
     Attributes:
-      id: Of the work; a work may have several pages.
-      page: Counts from 0.
-      path: An existing file.
-      tags: As written.
-      title: As written, like the rest; "" where unknown.
-      user: Who made it.
-      source: Where it comes from.
-      license: Under which it may be used.
+        id: Of the work; a work may have several pages.
+        page: Counts from 0.
+        path: An existing file.
+        tags: As written.
+        title: As written, like the rest; "" where unknown.
+        user: Who made it.
+        source: Where it comes from.
+        license: Under which it may be used.
     """
 
     id: str
@@ -41,10 +41,10 @@ class Reject:
     """Something that names no usable picture.
 
     Attributes:
-      id: Of the work; "" where not even that is known.
-      page: 0 where unknown.
-      file: Name of the file at fault.
-      reason: What is wrong with it.
+        id: Of the work; "" where not even that is known.
+        page: 0 where unknown.
+        file: Name of the file at fault.
+        reason: What is wrong with it.
     """
 
     id: str
@@ -73,7 +73,7 @@ class FileChecker:
         """Returns the path of a file, named relative to the folder.
 
         Raises:
-          UnusableError: It is no file in the folder.
+            UnusableError: It is no file in the folder.
         """
         if file.startswith("/") or ".." in file.split("/"):
             raise UnusableError("file lies outside the folder")

@@ -21,8 +21,8 @@ def read_folder(folder: pathlib.Path) -> folder_contents.Contents:
     the same id and page, the first usable one is taken.
 
     Raises:
-      FileNotFoundError: There is no such folder.
-      ValueError: It is empty, or of no layout that is known.
+        FileNotFoundError: There is no such folder.
+        ValueError: It is empty, or of no layout that is known.
     """
     expected = ", or ".join(layout.EXPECTED for layout in LAYOUTS)
     if not folder.is_dir():

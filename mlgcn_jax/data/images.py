@@ -54,8 +54,8 @@ def load_rgb(source: pathlib.Path | bytes) -> Image.Image:
     Colour profiles and all other metadata are dropped.
 
     Raises:
-      ImageError: The picture cannot be read or is damaged, is of an unknown format,
-        has a side under MIN_SIDE_PX or more than MAX_IMAGE_PIXELS pixels.
+        ImageError: The picture cannot be read or is damaged, is of an unknown format,
+            has a side under MIN_SIDE_PX or more than MAX_IMAGE_PIXELS pixels.
     """
     try:
         if isinstance(source, bytes):
@@ -79,8 +79,8 @@ def encode_jpeg(image: Image.Image, *, max_side_px: int = 512) -> bytes:
     one. LANCZOS: it is the sharpest filter, and a picture is stored only once.
 
     Args:
-      image: Of mode RGB.
-      max_side_px: A longer side is shrunk to this; nothing is enlarged.
+        image: Of mode RGB.
+        max_side_px: A longer side is shrunk to this; nothing is enlarged.
     """
     if max(image.size) > max_side_px:
         image = image.resize(_fit(image, max_side_px), Image.Resampling.LANCZOS)
@@ -96,8 +96,8 @@ def letterbox(image: Image.Image, size_px: int) -> UInt8[np.ndarray, "s s 3"]:
     Pillow it averages over all pixels when it shrinks, and this is done at every read.
 
     Args:
-      image: Of mode RGB; not resampled where it has the right size already.
-      size_px: Side of the square.
+        image: Of mode RGB; not resampled where it has the right size already.
+        size_px: Side of the square.
     """
     width, height = _fit(image, size_px)
     if image.size != (width, height):

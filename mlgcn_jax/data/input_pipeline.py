@@ -34,19 +34,19 @@ def train_batches(
     of threads, nor on where the iterator started.
 
     Args:
-      data: The dataset.
-      image_size: Side of the square images, in px.
-      batch_size: Examples of a batch, at most the size of the split.
-      seed: Decides the order, in [0, 2^32).
-      start_step: Number of batches to pass over (without reading them).
-      num_threads: Batches that are made at the same time; 0 makes each on demand.
+        data: The dataset.
+        image_size: Side of the square images, in px.
+        batch_size: Examples of a batch, at most the size of the split.
+        seed: Decides the order, in [0, 2^32).
+        start_step: Number of batches to pass over (without reading them).
+        num_threads: Batches that are made at the same time; 0 makes each on demand.
 
     Returns:
-      An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l], multi-hot}.
-      Call its `close()` to end its threads.
+        An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
+        multi-hot}. Call its `close()` to end its threads.
 
     Raises:
-      ValueError: An argument is out of range; while iterating: an example is damaged.
+        ValueError: An argument is out of range; while iterating: an example is damaged.
     """
     num_examples = data.num_examples("train")
     _check_at_least(1, batch_size=batch_size, image_size=image_size)
@@ -91,19 +91,19 @@ def evaluation_batches(
     labels, for which the mask is False.
 
     Args:
-      data: The dataset.
-      split: "train" or "validation".
-      image_size: Side of the square images, in px.
-      batch_size: Examples of a batch; may be larger than the split.
-      num_threads: Batches that are made at the same time; 0 makes each on demand.
+        data: The dataset.
+        split: "train" or "validation".
+        image_size: Side of the square images, in px.
+        batch_size: Examples of a batch; may be larger than the split.
+        num_threads: Batches that are made at the same time; 0 makes each on demand.
 
     Returns:
-      An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l], multi-hot,
-      "mask": Bool [b], "id": str [b], "page": Int64 [b]}. Call its `close()` to end its
-      threads.
+        An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
+        multi-hot, "mask": Bool [b], "id": str [b], "page": Int64 [b]}. Call its
+        `close()` to end its threads.
 
     Raises:
-      ValueError: An argument is out of range; while iterating: an example is damaged.
+        ValueError: An argument is out of range; while iterating: an example is damaged.
     """
     _check_at_least(1, batch_size=batch_size, image_size=image_size)
     _check_at_least(0, num_threads=num_threads)

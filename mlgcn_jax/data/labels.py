@@ -78,12 +78,12 @@ class Vocabulary:
     """Ordered labels; a label's index is its class in datasets, graphs and models.
 
     Attributes:
-      labels: Names as written.
-      aliases: Of each label, the other tags that mean it. One tag may mean several
-        labels.
+        labels: Names as written.
+        aliases: Of each label, the other tags that mean it. One tag may mean several
+            labels.
 
     Raises:
-      ValueError: A name or alias is empty once normalised, or two names are the same.
+        ValueError: A name or alias is empty once normalised, or two names are the same.
     """
 
     labels: tuple[str, ...]
@@ -142,8 +142,8 @@ def read_vocabulary(path: pathlib.Path) -> Vocabulary:
     """Reads a labels.csv: `label,aliases`, aliases separated by `|`, in UTF-8.
 
     Raises:
-      FileNotFoundError: There is no such file.
-      ValueError: The file is no such table, or its names are no vocabulary.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no such table, or its names are no vocabulary.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -184,7 +184,7 @@ def write_vocabulary(vocabulary: Vocabulary, path: pathlib.Path) -> None:
     """Writes a labels.csv that `read_vocabulary` reads.
 
     Raises:
-      ValueError: An alias holds the separator `|`.
+        ValueError: An alias holds the separator `|`.
     """
     for alias in itertools.chain.from_iterable(vocabulary.aliases):
         if "|" in alias:
@@ -209,13 +209,13 @@ def choose_vocabulary(
     what the picture shows (original, R-18, ...) are left out.
 
     Args:
-      tags_per_work: The tags of each work.
-      num_labels: How many; fewer where there are not so many tags.
-      min_works: Instead: all tags that at least this many works carry.
+        tags_per_work: The tags of each work.
+        num_labels: How many; fewer where there are not so many tags.
+        min_works: Instead: all tags that at least this many works carry.
 
     Raises:
-      ValueError: Not exactly one of num_labels and min_works is given, or it is below
-        1, or no tag is left.
+        ValueError: Not exactly one of num_labels and min_works is given, or it is below
+            1, or no tag is left.
     """
     limits = [limit for limit in (num_labels, min_works) if limit is not None]
     if len(limits) != 1 or limits[0] < 1:
@@ -241,7 +241,7 @@ def shipped_vocabulary(name: str) -> Vocabulary:
     """Returns a vocabulary that comes with mlgcn-jax: openclipart40 or pixiv40.
 
     Raises:
-      ValueError: There is none of this name.
+        ValueError: There is none of this name.
     """
     names = sorted(path.stem for path in _VOCABULARIES.glob("*.csv"))
     if name not in names:

@@ -19,7 +19,7 @@ def read(folder: pathlib.Path) -> folder_contents.Contents | None:
     """Returns what `metadata.jsonl` lists, in its order; None where there is no such.
 
     Raises:
-      ValueError: It is empty.
+        ValueError: It is empty.
     """
     if not (folder / METADATA).is_file():
         return None
