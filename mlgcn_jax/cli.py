@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import logging as python_logging
+import os
 import pathlib
 import signal
 import sys
@@ -67,6 +68,9 @@ def _run(module: types.ModuleType, name: str, arguments: list[str]) -> int:
         return module.main(remaining) or 0
     except app.UsageError as error:
         return _report(name, f"{error}; see {name} --help", _WRONG_CALL)
+    except BrokenPipeError:  # the reader of the output, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILURE
     except (ValueError, OSError) as error:  # those with a message for the user
         if _DEBUG.value:
             raise
