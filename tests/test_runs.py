@@ -137,6 +137,26 @@ def test_the_run_of_other_labels_is_an_error(run, tmp_path):
         )
 
 
+@pytest.mark.parametrize("key", ["num_epochs", "log_every_steps", "num_threads"])
+def test_a_number_that_must_be_positive_is_checked(data_dir, tmp_path, key):
+    config = configurations.tiny(data_dir, **{key: 0})
+    with pytest.raises(ValueError, match=f"config.{key}=0 must be at least 1"):
+        train.train_and_evaluate(config, tmp_path)
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_binds_nothing(
+    data_dir, tmp_path
+):
+    with pytest.raises(ValueError, match=r"at least 5 px: set config\.image_size"):
+        train.train_and_evaluate(configurations.tiny(data_dir, image_size=4), tmp_path)
+    config = configurations.tiny(data_dir, num_epochs=1)
+    assert train.train_and_evaluate(config, tmp_path) is None
+    # From here on it is this config's.
+    other = configurations.tiny(data_dir, num_epochs=2)
+    with pytest.raises(ValueError, match="num_epochs: 1 -> 2"):
+        train.train_and_evaluate(other, tmp_path)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(data_dir, tmp_path):
     config = configurations.tiny(data_dir, optimizer__learning_rate=1e30)
     message = r"the loss is \S+ at step \d+ \(learning rate 1e\+30"

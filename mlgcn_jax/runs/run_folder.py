@@ -78,10 +78,6 @@ class RunFolder:
             file.flush()
             yield
 
-    def exists(self) -> bool:
-        """Returns whether a run was started here."""
-        return self.config.is_file()
-
     def create(
         self,
         config: config_dict.ConfigDict,
@@ -119,7 +115,7 @@ class RunFolder:
         Raises:
             FileNotFoundError: this is not a run's folder.
         """
-        if not self.exists():
+        if not self.config.is_file():
             raise FileNotFoundError(
                 f"{self.workdir} is not a run: it has no config.json; give the "
                 "--workdir of `mlgcn train`"

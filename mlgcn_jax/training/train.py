@@ -5,9 +5,7 @@ import pathlib
 import time
 
 import jax
-import optax
 from absl import logging
-from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, dataset, input_pipeline
 from mlgcn_jax.evaluation import evaluate, metrics, scoring
@@ -47,6 +45,7 @@ def train_and_evaluate(
 
 def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int | None:
     # --- Devices and dataset ---
+    _check_positive(config)
     compilation_cache.enable()
     mesh = meshes.create_mesh()
     meshes.check_batch_size(config.batch_size, mesh)
@@ -55,13 +54,14 @@ def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int 
     steps_per_epoch = max(1, data.num_examples("train") // config.batch_size)
     num_steps = round(config.num_epochs * steps_per_epoch)
 
-    # --- Label graph ---
-    if folder.exists():
-        folder.reopen(config, data)
-        graph, _ = label_graph.load_label_graph(folder.label_graph)
-    else:
+    # --- Run folder and label graph: new, or as they were when the run stopped ---
+    step = checkpoints.latest_step(folder.checkpoints)
+    if step is None:
         graph, counted = from_dataset.create_label_graph(config.graph, data)
         folder.create(config, data, graph, counted)
+    else:
+        folder.reopen(config, data)
+        graph, _ = label_graph.load_label_graph(folder.label_graph)
 
     # --- Model, optimiser, step ---
     schedule = optimizer.create_schedule(
@@ -72,10 +72,18 @@ def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int 
     step_fn = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
     scorer = scoring.Scorer(graphdef, mesh)
 
-    # --- State: new, or where the run stopped ---
-    state, step = _new_or_restored_state(
-        config, folder, tx, mesh, num_labels=num_labels
-    )
+    # --- State: new, or as it was ---
+    def create_state() -> train_state.TrainState:
+        return train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
+
+    if step is None:
+        state, step = create_state(), 0
+    else:
+        checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
+        abstract = meshes.with_sharding(
+            jax.eval_shape(create_state), meshes.replicated(mesh)
+        )
+        state = checkpoints.restore_train_state(folder.checkpoints, step, abstract)
     graph = jax.device_put(graph, meshes.replicated(mesh))
     logging.info(
         "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s)",
@@ -151,26 +159,17 @@ def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int 
     return None
 
 
-def _new_or_restored_state(
-    config: config_dict.ConfigDict,
-    folder: run_folder.RunFolder,
-    tx: optax.GradientTransformation,
-    mesh: Mesh,
-    *,
-    num_labels: int,
-) -> tuple[train_state.TrainState, int]:
-    """Returns the state to train from and the number of its step."""
-    step = checkpoints.latest_step(folder.checkpoints)
-
-    def create() -> train_state.TrainState:
-        return train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
-
-    if step is None:
-        return create(), 0
-    checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
-    abstract = meshes.with_sharding(jax.eval_shape(create), meshes.replicated(mesh))
-    state = checkpoints.restore_train_state(folder.checkpoints, step, abstract)
-    return state, step
+def _check_positive(config: config_dict.ConfigDict) -> None:
+    for key in (
+        "num_epochs",
+        "num_threads",
+        "keep_checkpoints",
+        "checkpoint_every_epochs",
+        "evaluate_every_epochs",
+        "log_every_steps",
+    ):
+        if config[key] < 1:
+            raise ValueError(f"config.{key}={config[key]} must be at least 1")
 
 
 def _log_validation(
