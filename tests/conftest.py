@@ -4,6 +4,8 @@ Strict dtype promotion would be the other half, but optax.scale_by_adam breaks i
 """
 
 import os
+import tempfile
+from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported
 
@@ -22,3 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", compiled)
 
     flags.FLAGS.mark_as_parsed()  # stages and configs read them
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """TFDS leaves an empty temporary folder for every builder: not on the machine."""
+    tempfile.tempdir = str(tmp_path_factory.mktemp("temporary"))
+    yield
+    tempfile.tempdir = None
