@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from mlgcn_jax.runs import checkpoints, train_state
+from mlgcn_jax.runs import checkpoints, checksums, train_state
 
 
 def make_state(step: int, *, ema: bool = False) -> train_state.TrainState:
@@ -92,12 +92,12 @@ def test_a_damaged_step_is_passed_over_with_a_warning(tmp_path, caplog, damage):
     assert checkpoints.latest_step(tmp_path) == 2
 
 
-def test_a_step_without_checksums_was_cut_short(tmp_path, caplog):
+def test_a_step_without_checksums_is_damaged(tmp_path, caplog):
     save(tmp_path, 1, 2)
-    (tmp_path / "2" / checkpoints.CHECKSUMS).unlink()
+    (tmp_path / "2" / checksums.FILE_NAME).unlink()
     with caplog.at_level("WARNING"):
         assert checkpoints.latest_step(tmp_path) == 1
-    assert "cut short" in caplog.text
+    assert "checksums.json is missing" in caplog.text
 
 
 def test_only_damaged_steps_are_an_error(tmp_path):
@@ -113,17 +113,18 @@ def test_a_checkpoint_of_another_model_is_an_error(tmp_path):
     kernel = jax.ShapeDtypeStruct((64, 65), jnp.float32)
     params = {"head": {"kernel": kernel}}
     variables = other.variables._replace(params=params)
-    with pytest.raises(checkpoints.CheckpointError, match="does not fit the model"):
+    message = r"does not fit the model: params/head/kernel is \(64, 64\) there and "
+    with pytest.raises(checkpoints.CheckpointError, match=message):
         checkpoints.restore_variables(tmp_path, 1, variables, ema=False)
 
 
 def test_checksums_name_every_file(tmp_path):
     save(tmp_path, 1)
-    listed = json.loads((tmp_path / "1" / checkpoints.CHECKSUMS).read_text())
+    listed = json.loads((tmp_path / "1" / checksums.FILE_NAME).read_text())
     found = {
         path.relative_to(tmp_path / "1").as_posix() for path in data_files(tmp_path, 1)
     }
-    assert set(listed) == found - {checkpoints.CHECKSUMS}
+    assert set(listed) == found - {checksums.FILE_NAME}
     assert len(listed) > 3
 
 
@@ -156,7 +157,7 @@ def test_a_kill_while_saving_leaves_the_step_before(tmp_path):
     with python(code) as process:
         assert process.stdout.readline() == "saved\n"
         process.stdout.close()
-        while not list(tmp_path.glob("*.orbax-checkpoint-tmp*")):
+        while not list(tmp_path.glob("saving-*")):
             assert process.poll() is None
         process.kill()
     step = checkpoints.latest_step(tmp_path)
@@ -166,7 +167,7 @@ def test_a_kill_while_saving_leaves_the_step_before(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored, expected)
     # Leftovers go when the folder is opened again.
     save(tmp_path, 10**6)
-    assert not list(tmp_path.glob("*.orbax-checkpoint-tmp*"))
+    assert not list(tmp_path.glob("saving-*"))
 
 
 def test_a_disk_that_takes_no_more_is_an_error_and_keeps_the_step_before(tmp_path):

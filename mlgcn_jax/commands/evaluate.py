@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     compilation_cache.enable()
     mesh = meshes.create_mesh()
     model = trained_model.open_run(pathlib.Path(argv[1]), mesh)
-    data_dir = _DATA_DIR.value or model.folder.dataset_directory()
+    data_dir = _DATA_DIR.value or model.folder.read_dataset()["directory"]
     data = dataset.open_dataset(pathlib.Path(data_dir).expanduser())
     evaluated = evaluate.evaluate_run(model, data, mesh, split=_SPLIT.value)
     print(tables.format_per_label(model.vocabulary.labels, evaluated.per_label))

@@ -6,7 +6,6 @@ named here; `input_pipeline` makes batches of what this module reads.
 
 import functools
 import hashlib
-import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_data_source
 from jaxtyping import Int64
 
-from mlgcn_jax.data import labels
+from mlgcn_jax.data import files, labels
 
 # Written beside the shards: vocabulary, examples per label, tags that are no label,
 # pictures that could not be used, settings and counts.
@@ -121,7 +120,7 @@ class Dataset:
 
     def build_record(self) -> dict[str, Any]:
         """Returns the settings and counts of the build, as in build.json."""
-        return json.loads((self.directory / "build.json").read_text(encoding="utf-8"))
+        return files.read_json(self.directory / "build.json")
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -3,16 +3,18 @@
 import contextlib
 import csv
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float32, Int64
 
 from mlgcn_jax.data import dataset, files, input_pipeline
 from mlgcn_jax.evaluation import metrics, scoring
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import run_folder, trained_model
+from mlgcn_jax.runs import trained_model
 
 
 class Predictions(NamedTuple):
@@ -39,8 +41,11 @@ def predict_split(
     image_size: int,
     batch_size: int,
     num_threads: int,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> Predictions:
     """Returns the scores of every example of a split; padding is left out.
+
+    `before_batch` is called before each batch is scored; what it raises ends the work.
 
     Raises:
         ValueError: the examples do not come out exactly once.
@@ -55,6 +60,7 @@ def predict_split(
     )
     with contextlib.closing(batches):
         for batch in batches:
+            before_batch()
             mask = batch["mask"]
             scores = scorer(batch["image"])
             parts.append(
@@ -91,6 +97,13 @@ def evaluate_run(
             f"{data.directory} has other labels than the run in "
             f"{model.folder.workdir}; build it with --labels={model.folder.labels}"
         )
+    if data.fingerprint != model.folder.read_dataset()["fingerprint"]:
+        logging.warning(
+            "%s is another dataset than the run was trained on: its %s split may hold "
+            "pictures that the run has seen",
+            data.directory,
+            split,
+        )
     scorer = scoring.Scorer(model.graphdef, mesh)
     scorer.load(model.variables, model.graph)
     predictions = predict_split(
@@ -103,12 +116,17 @@ def evaluate_run(
     )
     scores, labels = predictions.scores, predictions.labels
     computed = metrics.compute_metrics(scores, labels)
-    results = {"split": split, "step": model.step, **computed}
+    results = {
+        "split": split,
+        "step": model.step,
+        "dataset_fingerprint": data.fingerprint,
+        **computed,
+    }
     per_label = metrics.per_label_metrics(scores, labels)
     names = model.vocabulary.labels
     _write_predictions(model.folder.predictions, predictions, names)
     _write_per_label(model.folder.per_label, per_label, names)
-    run_folder.write_json(model.folder.metrics, results)
+    files.write_json(model.folder.metrics, results)
     return Evaluation(results, per_label)
 
 

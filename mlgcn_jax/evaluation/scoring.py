@@ -45,6 +45,18 @@ class Scorer:
     def __call__(
         self, image: UInt8[np.ndarray, "b h w 3"]
     ) -> Float32[np.ndarray, "b l"]:
-        """Returns sigmoid scores; b must be a multiple of the number of devices."""
+        """Returns sigmoid scores; b must be a multiple of the number of devices.
+
+        Raises:
+            ValueError: a score is not finite.
+        """
         image = jax.device_put(image, meshes.batch_sharded(self._mesh))
-        return jax.device_get(self._score(self._variables, self._classifiers, image))
+        scores = self._score(self._variables, self._classifiers, image)
+        scores = jax.device_get(scores)
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores are "
+                "not finite: the model has diverged; train it again with a lower "
+                "config.optimizer.learning_rate"
+            )
+        return scores

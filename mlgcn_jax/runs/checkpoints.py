@@ -1,11 +1,11 @@
 """Checkpoints: orbax behind one file, with a checksum of every saved file.
 
-Orbax writes a step atomically but does not notice bits that flip later; a step counts
-only while every file agrees with the checksums that were written beside it.
+A step is written to a folder named `saving-STEP`, gets its checksums, and then its
+name: a folder with a step's name was saved whole, whenever the process was killed. Bits
+that flip later are found by the checksums.
 """
 
-import hashlib
-import json
+import contextlib
 import os
 import pathlib
 import shutil
@@ -16,13 +16,14 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from mlgcn_jax.runs import run_folder, train_state
+from mlgcn_jax.runs import checksums, train_state
 
-CHECKSUMS = "checksums.json"
+_SAVING = "saving-"
+_DAMAGED = "damaged-"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is damaged, or does not fit the model."""
+    """A checkpoint that cannot be saved, is damaged, or does not fit the model."""
 
 
 class Checkpoints:
@@ -33,14 +34,16 @@ class Checkpoints:
 
         Args:
             directory: the run's checkpoint folder.
-            keep: how many of the newest steps stay.
+            keep: how many of the newest steps stay, at least 1. While a step is saved
+                there is one more, so that a whole one is always there.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.glob("*.orbax-checkpoint-tmp*"):
+        for leftover in directory.glob(f"{_SAVING}*"):
+            logging.warning("%s is removed: its save was cut short", leftover)
             shutil.rmtree(leftover)
         self._directory = directory.resolve()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep)
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._keep = keep
+        self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         self._finisher = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._saving: futures.Future[None] | None = None
 
@@ -60,12 +63,13 @@ class Checkpoints:
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema._asdict())
+        temporary = self._directory / f"{_SAVING}{step}"
         try:
             # Returns once the arrays are copied: the state may be donated then.
-            self._manager.save(step, args=ocp.args.Composite(**items))
-        except Exception as error:
+            self._checkpointer.save(temporary, args=ocp.args.Composite(**items))
+        except Exception as error:  # orbax raises bare Exceptions too
             raise self._save_error(step, error) from error
-        self._saving = self._finisher.submit(self._finish, step)
+        self._saving = self._finisher.submit(self._finish, step, temporary)
 
     def wait(self) -> None:
         """Returns once the save under way is on disk, checksums included.
@@ -78,22 +82,29 @@ class Checkpoints:
             saving.result()
 
     def close(self) -> None:
-        """Waits for the save under way and lets go of the folder."""
+        """Waits for the save under way and lets go of the folder.
+
+        Raises:
+            CheckpointError: that save failed.
+        """
         try:
             self.wait()
         finally:
             self._finisher.shutdown()
-            self._manager.close()
+            # What it raises is the error of a failed save once more.
+            with contextlib.suppress(Exception):
+                self._checkpointer.close()
 
-    def _finish(self, step: int) -> None:
+    def _finish(self, step: int, temporary: pathlib.Path) -> None:
         try:
-            self._manager.wait_until_finished()
-            step_directory = self._directory / str(step)
-            run_folder.write_json(
-                step_directory / CHECKSUMS, _checksums(step_directory)
-            )
+            self._checkpointer.wait_until_finished()
+            saved = [path for path in temporary.rglob("*") if path.is_file()]
+            checksums.write(temporary, saved)
+            os.replace(temporary, self._directory / str(step))
         except Exception as error:
             raise self._save_error(step, error) from error
+        for old in saved_steps(self._directory)[self._keep :]:
+            shutil.rmtree(self._directory / str(old))
 
     def _save_error(self, step: int, error: Exception) -> CheckpointError:
         free_mb = shutil.disk_usage(self._directory).free // 2**20
@@ -104,6 +115,14 @@ class Checkpoints:
         )
 
 
+def saved_steps(directory: pathlib.Path) -> list[int]:
+    """Returns the steps that were saved, whole or damaged since, newest first."""
+    if not directory.is_dir():
+        return []
+    names = (entry.name for entry in directory.iterdir() if entry.is_dir())
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
 def latest_step(directory: pathlib.Path) -> int | None:
     """Returns the newest step whose files are whole; None where nothing was saved.
 
@@ -112,9 +131,9 @@ def latest_step(directory: pathlib.Path) -> int | None:
     Raises:
         CheckpointError: there are checkpoints, and every one is damaged.
     """
-    steps = _saved_steps(directory)
+    steps = saved_steps(directory)
     for step in steps:
-        damage = _damage(directory / str(step))
+        damage = checksums.find_damage(directory / str(step))
         if damage is None:
             return step
         logging.warning("checkpoint of step %d is not used: %s", step, damage)
@@ -128,10 +147,11 @@ def latest_step(directory: pathlib.Path) -> int | None:
 
 def set_damaged_aside(directory: pathlib.Path, *, newer_than: int) -> None:
     """Renames damaged steps after `newer_than`, so that they can be saved again."""
-    for step in _saved_steps(directory):
+    for step in saved_steps(directory):
         if step > newer_than:
-            shutil.rmtree(directory / f"damaged-{step}", ignore_errors=True)
-            os.replace(directory / str(step), directory / f"damaged-{step}")
+            aside = directory / f"{_DAMAGED}{step}"
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(directory / str(step), aside)
 
 
 def restore_train_state(
@@ -140,20 +160,16 @@ def restore_train_state(
     """Returns the whole state of a step, laid out like `abstract`.
 
     Raises:
-        CheckpointError: the checkpoint does not fit.
+        CheckpointError: the checkpoint does not fit, or cannot be read.
     """
-    items = {
-        "variables": abstract.variables._asdict(),
-        "optimizer": {"step": abstract.step, "opt_state": abstract.opt_state},
-    }
-    if abstract.ema is not None:
-        items["ema"] = abstract.ema._asdict()
-    restored = _restore(directory, step, items)
-    ema = train_state.Variables(**restored["ema"]) if abstract.ema is not None else None
+    folder = directory / str(step)
+    optimizer = {"step": abstract.step, "opt_state": abstract.opt_state}
     return train_state.TrainState(
-        variables=train_state.Variables(**restored["variables"]),
-        ema=ema,
-        **restored["optimizer"],
+        variables=_restore_variables(folder / "variables", abstract.variables),
+        ema=None
+        if abstract.ema is None
+        else _restore_variables(folder / "ema", abstract.ema),
+        **_restore(folder / "optimizer", optimizer),
     )
 
 
@@ -163,62 +179,50 @@ def restore_variables(
     """Returns the model's variables alone, or their moving average.
 
     Raises:
-        CheckpointError: the checkpoint does not fit.
+        CheckpointError: the checkpoint does not fit, or cannot be read.
     """
     item = "ema" if ema else "variables"
-    restored = _restore(directory, step, {item: abstract._asdict()})
-    return train_state.Variables(**restored[item])
+    return _restore_variables(directory / str(step) / item, abstract)
 
 
-def _restore(
-    directory: pathlib.Path, step: int, abstract_items: dict[str, Any]
-) -> dict[str, Any]:
-    items = {
-        name: ocp.args.StandardRestore(abstract)
-        for name, abstract in abstract_items.items()
-    }
-    with ocp.CheckpointManager(directory.resolve()) as manager:
-        try:
-            restored = manager.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:  # orbax raises bare Exceptions too
-            raise CheckpointError(
-                f"checkpoint of step {step} in {directory} does not fit the model: "
-                f"{_first_line(error)}"
-            ) from error
-    return {name: restored[name] for name in items}
+def _restore_variables(
+    item: pathlib.Path, abstract: train_state.Variables
+) -> train_state.Variables:
+    return train_state.Variables(**_restore(item, abstract._asdict()))
 
 
-def _saved_steps(directory: pathlib.Path) -> list[int]:
-    """Returns the steps that were finished, newest first."""
-    if not directory.is_dir():
-        return []
-    names = (entry.name for entry in directory.iterdir() if entry.is_dir())
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
-
-
-def _damage(step_directory: pathlib.Path) -> str | None:
-    """Returns what is wrong with a step's files, None where they are whole."""
+def _restore(item: pathlib.Path, abstract: dict[str, Any]) -> dict[str, Any]:
+    """Returns one item of a step; its shapes are compared before anything is read."""
+    handler = ocp.StandardCheckpointHandler()
+    # Absolute, as orbax wants it; Any, because it annotates the Path of etils.
+    path: Any = item.resolve()
     try:
-        expected = json.loads((step_directory / CHECKSUMS).read_text())
-    except (OSError, ValueError):
-        return f"{CHECKSUMS} is missing or unreadable (the save was cut short)"
-    found = _checksums(step_directory)
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            return f"{name} is missing"
-        if name in expected and expected[name] != found[name]:
-            return f"{name} has changed since it was saved (checksum)"
-    return None
+        saved = _shapes(handler.metadata(path).tree)
+        wanted = _shapes(abstract)
+        for name in sorted(saved.keys() | wanted.keys()):
+            if saved.get(name) != wanted.get(name):
+                raise CheckpointError(
+                    f"the checkpoint {item} does not fit the model: {name} is "
+                    f"{saved.get(name, 'absent')} there and "
+                    f"{wanted.get(name, 'absent')} in the model"
+                )
+        return handler.restore(path, args=ocp.args.StandardRestore(abstract))
+    except CheckpointError:
+        raise
+    except Exception as error:  # orbax raises bare Exceptions too
+        raise CheckpointError(
+            f"the checkpoint {item} cannot be read: {_first_line(error)}"
+        ) from error
+    finally:
+        handler.close()
 
 
-def _checksums(step_directory: pathlib.Path) -> dict[str, str]:
-    checksums = {}
-    for path in sorted(step_directory.rglob("*")):
-        if path.is_file() and not path.name.startswith(CHECKSUMS):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            checksums[path.relative_to(step_directory).as_posix()] = digest
-    return checksums
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Returns path -> shape; the same paths for a tree and for its metadata."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _first_line(error: Exception) -> str:

@@ -9,9 +9,15 @@ import tensorboardX
 from mlgcn_jax.data import files
 from mlgcn_jax.runs import run_folder
 
+_VALIDATION = "validation"
+
 
 class MetricWriter:
-    """Appends scalars to `metrics.jsonl` and to TensorBoard's event files."""
+    """Appends scalars to `metrics.jsonl` and to TensorBoard's event files.
+
+    Attributes:
+        last_validated: the newest step that has a validation; 0 where none has.
+    """
 
     def __init__(self, folder: run_folder.RunFolder, *, step: int):
         """Opens the files; what was written after `step` is dropped.
@@ -19,7 +25,15 @@ class MetricWriter:
         Such lines are left where a run was killed after its last checkpoint: the
         resumed run writes them again.
         """
-        _keep_up_to(folder, step)
+        kept = _keep_up_to(folder, step)
+        self.last_validated = max(
+            (
+                line["step"]
+                for line in kept
+                if any(name.startswith(_VALIDATION) for name in line)
+            ),
+            default=0,
+        )
         self._lines = folder.metrics_log.open("a", encoding="utf-8")
         self._events = tensorboardX.SummaryWriter(
             str(folder.tensorboard), purge_step=step + 1
@@ -27,6 +41,8 @@ class MetricWriter:
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Writes scalars of one step; nested mappings become names like a/b."""
+        if _VALIDATION in metrics:
+            self.last_validated = step
         flat = {name: value for name, value in _flatten(metrics) if value is not None}
         self._lines.write(json.dumps({"step": step, **flat}) + "\n")
         self._lines.flush()
@@ -47,15 +63,21 @@ def _flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield prefix + name, value
 
 
-def _keep_up_to(folder: run_folder.RunFolder, step: int) -> None:
+def _keep_up_to(folder: run_folder.RunFolder, step: int) -> list[dict[str, Any]]:
+    """Drops the lines after `step`; returns those that stay."""
     if not folder.metrics_log.exists():
-        return
+        return []
     kept = []
-    for line in folder.metrics_log.read_text(encoding="utf-8").splitlines(True):
+    text = folder.metrics_log.read_text(encoding="utf-8", errors="replace")
+    for line in text.splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except ValueError:  # the line that a killed run was writing
+            content = json.loads(line)
+            if content["step"] <= step:
+                kept.append(content)
+        except (ValueError, TypeError, KeyError):  # a killed run was writing it
             continue
     with files.written_whole(folder.metrics_log) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.write_text(
+            "".join(json.dumps(content) + "\n" for content in kept), encoding="utf-8"
+        )
+    return kept

@@ -4,6 +4,7 @@ config.json        the resolved config
 dataset.json       which dataset it was trained on
 labels.csv         the vocabulary
 label_graph.npz    the label graph and the counts behind it
+checksums.json     of labels.csv and label_graph.npz
 checkpoints/       train states
 metrics.jsonl      curves, one JSON object a line; the same for TensorBoard in
 tensorboard/
@@ -12,7 +13,6 @@ metrics.json, per_label.csv, predictions.npz    results of `mlgcn evaluate`
 
 import contextlib
 import fcntl
-import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ import ml_collections
 
 from mlgcn_jax.data import config_dict, dataset, files, labels
 from mlgcn_jax.graph import label_graph, statistics
+from mlgcn_jax.runs import checksums
 
 # Keys that say how a run is carried out and not what it computes.
 MAY_CHANGE = frozenset(
@@ -88,14 +89,17 @@ class RunFolder:
         """Writes what the run is made of."""
         labels.write_vocabulary(data.vocabulary, self.labels)
         label_graph.save_label_graph(self.label_graph, graph, counted)
+        checksums.write(self.workdir, [self.labels, self.label_graph])
         self._write_config(config, data)
 
     def reopen(self, config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
         """Checks that the run is the same as before; what may change is updated.
 
         Raises:
-            ValueError: the folder belongs to a run of another config or dataset.
+            ValueError: the folder belongs to a run of another config or dataset, or a
+                file of it is damaged.
         """
+        self.check_whole()
         self._check_same_config(config)
         self._check_same_dataset(data)
         self._write_config(config, data)
@@ -104,27 +108,48 @@ class RunFolder:
         self, config: config_dict.ConfigDict, data: dataset.Dataset
     ) -> None:
         directory = str(data.directory.resolve())
-        write_json(
+        files.write_json(
             self.dataset, {"directory": directory, "fingerprint": data.fingerprint}
         )
-        write_json(self.config, config.to_dict())  # last: with it the run exists
+        files.write_json(self.config, config.to_dict())  # last: with it the run exists
+
+    def check_whole(self) -> None:
+        """Raises ValueError where vocabulary or label graph are not as they were."""
+        damage = checksums.find_damage(self.workdir)
+        if damage is not None:
+            raise ValueError(
+                f"the run in {self.workdir} is damaged: {damage}; restore it from a "
+                "copy, for its model means nothing without that file"
+            )
 
     def read_config(self) -> config_dict.ConfigDict:
         """Returns the config that the run was started with.
 
         Raises:
             FileNotFoundError: this is not a run's folder.
+            ValueError: the file is damaged.
         """
         if not self.config.is_file():
             raise FileNotFoundError(
                 f"{self.workdir} is not a run: it has no config.json; give the "
                 "--workdir of `mlgcn train`"
             )
-        return ml_collections.ConfigDict(json.loads(self.config.read_text())).lock()
+        return ml_collections.ConfigDict(files.read_json(self.config)).lock()
 
-    def dataset_directory(self) -> pathlib.Path:
-        """Returns where the dataset lay that the run was last trained on."""
-        return pathlib.Path(json.loads(self.dataset.read_text())["directory"])
+    def read_dataset(self) -> dict[str, str]:
+        """Returns `directory`, where the dataset lay last, and its `fingerprint`.
+
+        Raises:
+            FileNotFoundError: this is not a run's folder.
+            ValueError: the file is damaged.
+        """
+        found = files.read_json(self.dataset)
+        if not found.keys() >= {"directory", "fingerprint"}:
+            raise ValueError(
+                f"{self.dataset} is damaged (it has the keys {sorted(found)}, expected "
+                "directory and fingerprint); restore it from a copy"
+            )
+        return found
 
     def _check_same_config(self, config: config_dict.ConfigDict) -> None:
         before = _flat(self.read_config().to_dict())
@@ -142,20 +167,13 @@ class RunFolder:
             )
 
     def _check_same_dataset(self, data: dataset.Dataset) -> None:
-        before = json.loads(self.dataset.read_text())
+        before = self.read_dataset()
         if before["fingerprint"] != data.fingerprint:
             raise ValueError(
                 f"{self.workdir} holds a run on another dataset "
                 f"({before['directory']}, now {data.directory} with other content); "
                 "use that dataset to go on with it, or another --workdir"
             )
-
-
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes a JSON file that is either whole or not there."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    with files.written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

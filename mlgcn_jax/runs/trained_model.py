@@ -42,10 +42,12 @@ def open_run(workdir: pathlib.Path, mesh: Mesh) -> TrainedModel:
 
     Raises:
         FileNotFoundError: not a run, or nothing was saved yet.
+        ValueError: a file of the run is damaged.
         CheckpointError: every checkpoint is damaged, or does not fit the config.
     """
     folder = run_folder.RunFolder(workdir)
     config = folder.read_config()
+    folder.check_whole()
     vocabulary = labels.read_vocabulary(folder.labels)
     graph, _ = label_graph.load_label_graph(folder.label_graph)
     step = checkpoints.latest_step(folder.checkpoints)

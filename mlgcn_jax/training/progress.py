@@ -1,6 +1,7 @@
 """What a run tells while it trains: loss, rate, images/s, waiting, time left."""
 
 import datetime
+import math
 import time
 from typing import Any
 
@@ -10,8 +11,8 @@ from absl import logging
 from mlgcn_jax.runs import metric_writer
 
 
-class NonFiniteLossError(ValueError):
-    """The loss is NaN or infinite; the parameters are lost from that step on."""
+class NonFiniteError(ValueError):
+    """Training has diverged: a loss, gradient or parameter is NaN or infinite."""
 
 
 class Progress:
@@ -42,6 +43,7 @@ class Progress:
     def add(self, step_metrics: dict[str, jax.Array], *, data_wait_s: float) -> None:
         """Takes the metrics of the next step, still on the device."""
         self._pending.append(step_metrics)
+        self._timed_steps += 1
         self._data_wait_s += data_wait_s
         if not self._compiled:
             # The first step compiles: it says nothing about the speed of the others.
@@ -54,8 +56,10 @@ class Progress:
     def report(self) -> None:
         """Writes and logs the mean of what was gathered since the last report.
 
+        Speed and time left are missing where no step was timed.
+
         Raises:
-            NonFiniteLossError: a loss among them is not finite.
+            NonFiniteError: a loss, gradient or parameter among them is not finite.
         """
         if not self._pending:
             return
@@ -64,47 +68,45 @@ class Progress:
         for step, step_metrics in enumerate(fetched, start=self._step + 1):
             _check_finite(step, step_metrics)
         self._step += len(fetched)
-        means = {
+        means: dict[str, float] = {
             name: float(sum(m[name] for m in fetched) / len(fetched))
             for name in fetched[0]
         }
-        step_s = elapsed_s / len(fetched)
-        self._writer.write(
-            self._step,
-            {
-                **means,
-                "images_per_s": self._batch_size / step_s,
-                "data_wait_share": self._data_wait_s / elapsed_s,
-            },
+        text = (
+            f"step {self._step}/{self._num_steps}  "
+            f"epoch {self._step / self._steps_per_epoch:.1f}  "
+            f"loss {means['loss']:.4f}  rate {means['learning_rate']:.2e}"
         )
-        logging.info(
-            "step %d/%d  epoch %.1f  loss %.4f  rate %.2e  %.0f images/s  "
-            "(%.0f%% waiting for data)  %s left",
-            self._step,
-            self._num_steps,
-            self._step / self._steps_per_epoch,
-            means["loss"],
-            means["learning_rate"],
-            self._batch_size / step_s,
-            100 * self._data_wait_s / elapsed_s,
-            datetime.timedelta(seconds=round(step_s * (self._num_steps - self._step))),
-        )
+        if self._timed_steps:
+            step_s = elapsed_s / self._timed_steps
+            means["images_per_s"] = self._batch_size / step_s
+            means["data_wait_share"] = self._data_wait_s / elapsed_s
+            left_s = round(step_s * (self._num_steps - self._step))
+            text += (
+                f"  {means['images_per_s']:.0f} images/s  "
+                f"({100 * means['data_wait_share']:.0f}% waiting for data)  "
+                f"{datetime.timedelta(seconds=left_s)} left"
+            )
+        self._writer.write(self._step, means)
+        logging.info("%s", text)
         self._pending = []
         self.resume_clock()
 
     def resume_clock(self) -> None:
         """Starts the clock anew, after something that was not training."""
+        self._timed_steps = 0
         self._data_wait_s = 0.0
         self._start = time.perf_counter()
 
 
 def _check_finite(step: int, step_metrics: dict[str, Any]) -> None:
-    loss = float(step_metrics["loss"])
-    if not abs(loss) < float("inf"):
-        raise NonFiniteLossError(
-            f"the loss is {loss} at step {step} (learning rate "
-            f"{float(step_metrics['learning_rate']):.3g}, gradient norm "
-            f"{float(step_metrics['grad_norm']):.3g}); nothing was saved since "
-            "the last checkpoint: use a lower config.optimizer.learning_rate or set "
+    values = {name: float(value) for name, value in step_metrics.items()}
+    if not all(map(math.isfinite, values.values())):
+        raise NonFiniteError(
+            f"training diverged at step {step}: the loss is {values['loss']:.4g} "
+            f"(learning rate {values['learning_rate']:.3g}, gradient norm "
+            f"{values['grad_norm']:.3g}, parameter norm {values['param_norm']:.3g}); "
+            "nothing was saved since the last checkpoint: train in a new --workdir "
+            "with a lower config.optimizer.learning_rate, or with "
             "config.optimizer.clip_norm"
         )

@@ -18,7 +18,13 @@ from mlgcn_jax.runs import (
     train_state,
 )
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import interruption, optimizer, progress, train_step
+from mlgcn_jax.training import (
+    config_ranges,
+    interruption,
+    optimizer,
+    progress,
+    train_step,
+)
 
 
 def train_and_evaluate(
@@ -35,17 +41,21 @@ def train_and_evaluate(
 
     Raises:
         ValueError: bad config, dataset or run folder; the message says which and what
-            to do. A loss that is not finite, a checkpoint that cannot be saved.
+            to do. Training that diverged, a checkpoint that cannot be saved.
         FileNotFoundError: there is no dataset.
     """
+    config_ranges.check(config)
     folder = run_folder.RunFolder(workdir)
-    with folder.locked():
-        return _train(config, folder)
+    with folder.locked(), interruption.catch_signals() as interrupted:
+        return _train(config, folder, interrupted)
 
 
-def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int | None:
+def _train(
+    config: config_dict.ConfigDict,
+    folder: run_folder.RunFolder,
+    interrupted: interruption.Interruption,
+) -> int | None:
     # --- Devices and dataset ---
-    _check_positive(config)
     compilation_cache.enable()
     mesh = meshes.create_mesh()
     meshes.check_batch_size(config.batch_size, mesh)
@@ -87,7 +97,7 @@ def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int 
     graph = jax.device_put(graph, meshes.replicated(mesh))
     logging.info(
         "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s)",
-        f"going on from step {step}" if step else "starting",
+        f"resuming at step {step}" if step else "starting",
         num_labels,
         data.num_examples("train"),
         num_steps,
@@ -98,7 +108,6 @@ def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int 
 
     # --- Loop ---
     with contextlib.ExitStack() as stack:
-        interrupted = stack.enter_context(interruption.catch_signals())
         saver = stack.enter_context(
             contextlib.closing(
                 checkpoints.Checkpoints(
@@ -129,55 +138,52 @@ def _train(config: config_dict.ConfigDict, folder: run_folder.RunFolder) -> int 
             num_steps=num_steps,
             steps_per_epoch=steps_per_epoch,
         )
-        while step < num_steps and interrupted.signal is None:
-            wait_start = time.perf_counter()
-            batch = next(batches)
-            data_wait_s = time.perf_counter() - wait_start
-            batch = jax.device_put(batch, meshes.batch_sharded(mesh))
-            state, step_metrics = step_fn(state, batch, graph)
-            step += 1
-            reporter.add(step_metrics, data_wait_s=data_wait_s)
 
-            at_end = step == num_steps
-            epoch, steps_into_epoch = divmod(step, steps_per_epoch)
-            new_epoch = steps_into_epoch == 0
-            if at_end or new_epoch or step % config.log_every_steps == 0:
+        def is_due(step: int, *, every_epochs: int) -> bool:
+            return step == num_steps or step % (every_epochs * steps_per_epoch) == 0
+
+        saved_step = step
+        try:
+            while True:
+                # First in the loop: a run that was killed here validates after all.
+                if (
+                    is_due(step, every_epochs=config.evaluate_every_epochs)
+                    and step > writer.last_validated
+                ):
+                    scorer.load(state.ema or state.variables, graph)
+                    _validate(config, data, scorer, step, writer, interrupted)
+                    reporter.resume_clock()
+                if step == num_steps:
+                    return None
+                interrupted.check()
+                wait_start = time.perf_counter()
+                batch = next(batches)
+                data_wait_s = time.perf_counter() - wait_start
+                batch = jax.device_put(batch, meshes.batch_sharded(mesh))
+                state, step_metrics = step_fn(state, batch, graph)
+                step += 1
+                reporter.add(step_metrics, data_wait_s=data_wait_s)
+                if is_due(step, every_epochs=1) or step % config.log_every_steps == 0:
+                    reporter.report()
+                # Due at the end of an epoch, so what is saved was found finite.
+                if is_due(step, every_epochs=config.checkpoint_every_epochs):
+                    saver.save(state)
+                    saved_step = step
+        except interruption.Interrupted:
+            if step > saved_step:
                 reporter.report()
-            if at_end or (new_epoch and epoch % config.checkpoint_every_epochs == 0):
                 saver.save(state)
-            if at_end or (new_epoch and epoch % config.evaluate_every_epochs == 0):
-                scorer.load(state.ema or state.variables, graph)
-                _log_validation(config, data, scorer, step, writer)
-            if new_epoch:
-                reporter.resume_clock()
-
-        if interrupted.signal is not None and step < num_steps:
-            reporter.report()
-            saver.save(state)
-            logging.info("stopped by a signal; saving step %d", step)
+            logging.info("stopped by a signal at step %d; everything is saved", step)
             return interrupted.signal
-    return None
 
 
-def _check_positive(config: config_dict.ConfigDict) -> None:
-    for key in (
-        "num_epochs",
-        "num_threads",
-        "keep_checkpoints",
-        "checkpoint_every_epochs",
-        "evaluate_every_epochs",
-        "log_every_steps",
-    ):
-        if config[key] < 1:
-            raise ValueError(f"config.{key}={config[key]} must be at least 1")
-
-
-def _log_validation(
+def _validate(
     config: config_dict.ConfigDict,
     data: dataset.Dataset,
     scorer: scoring.Scorer,
     step: int,
     writer: metric_writer.MetricWriter,
+    interrupted: interruption.Interruption,
 ) -> None:
     """Evaluates the validation split and adds the result to the curves."""
     predictions = evaluate.predict_split(
@@ -187,6 +193,7 @@ def _log_validation(
         image_size=config.image_size,
         batch_size=config.batch_size,
         num_threads=config.num_threads,
+        before_batch=interrupted.check,
     )
     computed = metrics.compute_metrics(predictions.scores, predictions.labels)
     writer.write(step, {"validation": computed})

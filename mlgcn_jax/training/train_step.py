@@ -63,6 +63,7 @@ def create_train_step(
         metrics = {
             "loss": loss,
             "grad_norm": optax.tree.norm(grads),
+            "param_norm": optax.tree.norm(new_params),  # after the update
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
         }
         return new_state, metrics
