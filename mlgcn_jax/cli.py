@@ -54,15 +54,14 @@ def _run(module: types.ModuleType, name: str, arguments: list[str]) -> int:
     sys.argv = [name, *arguments]  # where config_flags looks for --config.KEY=VALUE
     try:
         remaining = flags.FLAGS(sys.argv)
+        if "config" in flags.FLAGS:
+            flags.FLAGS.config.keys()  # raises what kept the file from being opened
     except flags.Error as error:
         return _report(name, f"{error}; see {name} --help", _WRONG_CALL)
-    except AttributeError as error:
-        if not isinstance(error.args[0], KeyError):
+    except Exception as error:  # a config file is a program and may raise anything
+        if "--debug" in arguments:
             raise
-        # From ml_collections, with what it says of a key that it does not know.
-        return _report(
-            name, f"--config has no key {error.args[0].args[0]}", _WRONG_CALL
-        )
+        return _report(name, _config_fault(error), _WRONG_CALL)
     _log_to_stderr()
     try:
         return module.main(remaining) or 0
@@ -75,6 +74,18 @@ def _run(module: types.ModuleType, name: str, arguments: list[str]) -> int:
         if _DEBUG.value:
             raise
         return _report(name, f"{error} (--debug shows where)", _FAILURE)
+
+
+def _config_fault(error: Exception) -> str:
+    if isinstance(error, OSError):  # its last line is the one of the system
+        return f"--config: {str(error).splitlines()[-1].strip()}"
+    if isinstance(error, AttributeError) and isinstance(error.args[0], KeyError):
+        # From ml_collections, with what it says of a key that it does not know.
+        return f"--config has no key {error.args[0].args[0]}"
+    return (
+        f"--config cannot be read: {type(error).__name__}: {error} (a config is a "
+        "Python file with get_config(); --debug shows where)"
+    )
 
 
 def _report(name: str, message: str, status: int) -> int:
@@ -113,9 +124,11 @@ def _log_to_stderr() -> None:
 def _is_ours_or_serious(record: python_logging.LogRecord) -> bool:
     package = pathlib.Path(__file__).parent
     folders = (package, package.with_name("tfds_pixiv"))
-    return record.levelno >= python_logging.WARNING or any(
-        pathlib.Path(record.pathname).is_relative_to(folder) for folder in folders
-    )
+    path = pathlib.Path(record.pathname)
+    if any(path.is_relative_to(folder) for folder in folders):
+        return True
+    record.exc_info = None  # the error itself reaches us, who report it in one line
+    return record.levelno >= python_logging.WARNING
 
 
 if __name__ == "__main__":

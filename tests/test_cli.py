@@ -49,6 +49,10 @@ def test_help_lists_every_stage():
             ("train", "--config=configs/default.py", "--config.batch=1"),
             "--config has no key",
         ),
+        (
+            ("train", "--config=configs/quickstrat.py", "--workdir=x"),
+            "--config: [Errno 2] No such file or directory: 'configs/quickstrat.py'",
+        ),
         (("evaluate",), "expected the folder of a run"),
         (("predict", "run"), "expected a run and pictures"),
         (("graph",), "expected the folder of a dataset"),
@@ -60,6 +64,26 @@ def test_a_wrong_call_is_told_with_status_2(arguments, message):
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def get_config(:", "SyntaxError"),
+        ("x = 1", "no attribute 'get_config'"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+    ],
+)
+def test_a_config_file_that_does_not_load_is_told_in_one_line(
+    tmp_path, content, message
+):
+    (tmp_path / "config.py").write_text(content)
+    done = mlgcn("train", f"--config={tmp_path / 'config.py'}", "--workdir=x")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message in line
+    done = mlgcn("train", f"--config={tmp_path / 'config.py'}", "--debug")
+    assert "Traceback" in done.stderr
 
 
 def test_a_failure_is_one_line_with_status_1_and_a_traceback_for_those_who_ask(
