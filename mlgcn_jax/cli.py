@@ -127,8 +127,10 @@ def _is_ours_or_serious(record: python_logging.LogRecord) -> bool:
     path = pathlib.Path(record.pathname)
     if any(path.is_relative_to(folder) for folder in folders):
         return True
-    record.exc_info = None  # the error itself reaches us, who report it in one line
-    return record.levelno >= python_logging.WARNING
+    # The error itself reaches us, who report it in one line. So asyncio need not say
+    # that nobody fetched the result of a write that failed beside it.
+    record.exc_info = None
+    return record.levelno >= python_logging.WARNING and record.name != "asyncio"
 
 
 if __name__ == "__main__":

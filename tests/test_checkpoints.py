@@ -1,5 +1,6 @@
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -170,6 +171,31 @@ def test_a_kill_while_saving_leaves_the_step_before(tmp_path):
     assert not list(tmp_path.glob("saving-*"))
 
 
+@pytest.mark.parametrize(("saved", "left"), [([], None), ([1], 1)])
+def test_a_kill_before_the_checksums_are_written_is_a_save_cut_short(
+    tmp_path, caplog, saved, left
+):
+    """Even where only one checkpoint is kept, and where it was the first of all."""
+    if saved:
+        save(tmp_path, *saved)
+    code = f"""
+import os, pathlib, signal, sys
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+import test_checkpoints as t
+from mlgcn_jax.runs import checkpoints, checksums
+checksums.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+t.save(pathlib.Path({str(tmp_path)!r}), 2, keep=1)
+"""
+    with python(code) as process:
+        process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert checkpoints.latest_step(tmp_path) == left
+    with caplog.at_level("WARNING"):
+        save(tmp_path, 2, keep=1)
+    assert "saving-2 is removed: its save was cut short" in caplog.text
+    assert checkpoints.saved_steps(tmp_path) == [2]
+
+
 def test_a_disk_that_takes_no_more_is_an_error_and_keeps_the_step_before(tmp_path):
     """The kernel refuses to let files grow past a limit, as a full disk would."""
     then = """
@@ -177,10 +203,9 @@ import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:
-    saver.save(t.make_state(2)); saver.wait()
+    saver.save(t.make_state(2)); saver.close()
 except checkpoints.CheckpointError as error:
     print(error, flush=True)
-import os; os._exit(0)
 """
     code = SAVE_IN_A_LOOP.format(
         tests=str(pathlib.Path(__file__).parent), directory=str(tmp_path), then=then

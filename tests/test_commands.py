@@ -10,6 +10,8 @@ import crawl_folders
 import numpy as np
 import pytest
 
+from configs import default
+from mlgcn_jax.commands import graph as graph_command
 from mlgcn_jax.commands import predict as predict_command
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.serving import predict
@@ -92,20 +94,36 @@ def test_predict_writes_every_score_and_fails_for_a_broken_picture(launched):
         "run",
         *pictures,
         "broken.png",
+        "missing.png",
         "--json=tags.jsonl",
         cwd=folder,
         status=1,
     )
     written = (folder / "tags.jsonl").read_text()
     lines = [json.loads(line) for line in written.splitlines()]
-    assert [line["file"] for line in lines] == [*map(str, pictures), "broken.png"]
+    names = [*map(str, pictures), "broken.png", "missing.png"]
+    assert [line["file"] for line in lines] == names
     for line in lines[:3]:
         assert set(line["scores"]) == set(crawl_folders.LABELS)
         values = list(line["scores"].values())
         assert values == sorted(values, reverse=True)
-    assert set(lines[3]) == {"file", "error"}
+    for line in lines[3:]:
+        assert set(line) == {"file", "error"}
+    assert "No such file" in lines[4]["error"]
     assert len(output.splitlines()) == 3
-    assert "1 of 4 pictures are broken" in log
+    assert "2 of 5 pictures could not be tagged" in log
+
+
+def test_graph_flags_default_to_the_default_config():
+    graph = default.get_config().graph
+    for flag in ("gamma", "p", "variant", "embedding", "embedding_dim"):
+        assert getattr(graph_command, f"_{flag.upper()}").default == graph[flag]
+
+
+def test_labels_of_equal_score_rank_by_index():
+    scores = np.asarray([0.5, 0.9, 0.5, 0.9], np.float32)
+    prediction = predict.Prediction(pathlib.Path("a.png"), scores, error=None)
+    assert prediction.ranked().tolist() == [1, 3, 0, 2]
 
 
 def test_text_shows_the_labels_above_the_threshold_or_the_best_in_brackets():

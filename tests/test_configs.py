@@ -31,8 +31,20 @@ def test_the_paper_config_is_the_paper():
     assert config.model.backbone == "densenet121"
     assert (config.image_size, config.num_epochs) == (512, 30)
     assert (config.graph.gamma, config.graph.p) == (0.002, 0.2)
-    assert config.optimizer.learning_rate == 1e-3
-    assert config.optimizer.schedule == "constant"
+    assert config.graph.variant == "paper"
+    assert (config.model.head, config.model.pooling) == ("gcn", "max")
+    assert config.model.hidden_features == 1024
+    assert config.flip
+    assert config.optimizer.to_dict() == {
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "warmup_epochs": 1.0,  # plays no part in a constant schedule
+        "backbone_learning_rate_factor": 1.0,
+        "head_learning_rate_factor": 1.0,
+        "clip_norm": 0.0,
+        "weight_decay": 0.0,
+        "ema_decay": 0.0,
+    }
 
 
 def test_a_typo_is_an_error():

@@ -1,9 +1,12 @@
 import fcntl
 import json
+import pathlib
+import struct
 
 import configurations
 import crawl_folders
 import pytest
+from tensorboardX.proto import event_pb2
 
 from mlgcn_jax.data import dataset, labels
 from mlgcn_jax.graph import from_dataset
@@ -53,6 +56,28 @@ def test_another_dataset_is_an_error(tmp_path, datasets):
         folder.reopen(configurations.tiny(), datasets[1])
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "label_graph.npz", "checksums.json"])
+def test_a_run_with_a_changed_file_is_an_error(tmp_path, datasets, name):
+    folder = run_folder.RunFolder(tmp_path)
+    create(folder, configurations.tiny(), datasets[0])
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ValueError, match=rf"is damaged: .*{name}"):
+        folder.check_whole()
+    with pytest.raises(ValueError, match=rf"is damaged: .*{name}"):
+        folder.reopen(configurations.tiny(), datasets[0])
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"seed": 0', "\udcff"])
+@pytest.mark.parametrize("name", ["config.json", "dataset.json"])
+def test_a_damaged_json_file_is_named(tmp_path, datasets, name, content):
+    folder = run_folder.RunFolder(tmp_path)
+    create(folder, configurations.tiny(), datasets[0])
+    (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=rf"{name} is damaged"):
+        folder.reopen(configurations.tiny(), datasets[0])
+
+
 def test_a_folder_that_is_no_run_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not a run.*--workdir"):
         run_folder.RunFolder(tmp_path).read_config()
@@ -91,4 +116,48 @@ def test_curves_go_on_where_the_checkpoint_is(tmp_path):
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert lines[1] == {"step": 2, "loss": 0.5, "validation/CF1": 1}
     assert lines[2] == {"step": 3, "loss": 9.0}
-    assert list(folder.tensorboard.glob("events.out.tfevents.*"))
+    # Killed in the first line, or damaged: what can be read stays.
+    folder.metrics_log.write_bytes(b'3\n{"step": 1, "loss": 2.0}\n\xff{}\n')
+    metric_writer.MetricWriter(folder, step=5).close()
+    assert folder.metrics_log.read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
+def test_the_last_validation_is_known_again(tmp_path):
+    folder = run_folder.RunFolder(tmp_path)
+    writer = metric_writer.MetricWriter(folder, step=0)
+    assert writer.last_validated == 0
+    writer.write(4, {"loss": 1.0})
+    writer.write(4, {"validation": {"CF1": 0.5}})
+    writer.write(6, {"validation": {"CF1": 0.5}})
+    assert writer.last_validated == 6
+    writer.close()
+    for step, expected in ((6, 6), (5, 4), (3, 0)):
+        reopened = metric_writer.MetricWriter(folder, step=step)
+        assert reopened.last_validated == expected
+        reopened.close()
+
+
+def tensorboard_scalars(folder: pathlib.Path) -> list[tuple[int, str, float]]:
+    """What the event files hold; each record is length, checksum, data, checksum."""
+    scalars = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            event = event_pb2.Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+            for value in event.summary.value:
+                scalars.append((event.step, value.tag, value.simple_value))
+    return scalars
+
+
+def test_tensorboard_has_the_same_numbers(tmp_path):
+    folder = run_folder.RunFolder(tmp_path)
+    writer = metric_writer.MetricWriter(folder, step=0)
+    writer.write(1, {"loss": 0.5})
+    writer.write(2, {"validation": {"mAP": None, "top3": {"CF1": 0.25}}})
+    writer.close()
+    assert tensorboard_scalars(folder.tensorboard) == [
+        (1, "loss", 0.5),
+        (2, "validation/top3/CF1", 0.25),
+    ]

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 
 from mlgcn_jax.data import dataset
-from mlgcn_jax.evaluation import evaluate, metrics
+from mlgcn_jax.evaluation import evaluate, metrics, scoring
 from mlgcn_jax.runs import checkpoints, run_folder, train_state, trained_model
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.serving import predict, samples
 from mlgcn_jax.training import optimizer, progress, train
+
+TINY_CONFIG = pathlib.Path(__file__).parent / "tiny_config.py"
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +110,7 @@ def test_a_broken_picture_is_reported_and_the_rest_go_on(run, data_dir, tmp_path
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "d.JPG").write_bytes(good)
     (tmp_path / "notes.txt").write_text("no picture")
-    paths = predict.find_pictures([str(tmp_path), str(tmp_path / "*.jpg")])
+    paths = predict.find_pictures([str(tmp_path), str(tmp_path / "*")])
     assert [p.name for p in paths] == ["a.jpg", "b.jpg", "d.JPG"]
     first, broken, last = predict.predict(open_model(run), paths, meshes.create_mesh())
     assert broken.scores is None and broken.error
@@ -121,7 +124,7 @@ def test_a_broken_picture_is_reported_and_the_rest_go_on(run, data_dir, tmp_path
 
 
 def test_a_name_that_matches_nothing_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\*\.png matches no picture"):
+    with pytest.raises(FileNotFoundError, match=r"none\*\.png holds no picture"):
         predict.find_pictures([str(tmp_path / "none*.png")])
 
 
@@ -170,6 +173,107 @@ def test_a_run_that_diverges_stops_and_saves_nothing_of_it(data_dir, tmp_path, r
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
 
 
+def test_a_checkpoint_is_the_state_of_its_step_though_training_went_on(
+    data_dir, tmp_path
+):
+    """The buffers that it is written from are given to the next step."""
+    for name, num_epochs in (("long", 4), ("short", 1)):
+        config = configurations.tiny(
+            data_dir, num_epochs=num_epochs, keep_checkpoints=5
+        )
+        assert train.train_and_evaluate(config, tmp_path / name) is None
+    (step,) = checkpoints.saved_steps(tmp_path / "short" / "checkpoints")
+    short = restored_state(config, tmp_path / "short" / "checkpoints", step)
+    long = restored_state(config, tmp_path / "long" / "checkpoints", step)
+    jax.tree.map(np.testing.assert_array_equal, long, short)
+
+
+def test_a_run_that_keeps_an_average_is_used_by_it(data_dir, tmp_path):
+    config = configurations.tiny(data_dir, optimizer__ema_decay=0.99)
+    assert train.train_and_evaluate(config, tmp_path) is None
+    state = final_state(tmp_path)
+    assert state.ema is not None
+    jax.tree.map(
+        np.testing.assert_array_equal, open_model(tmp_path).variables, state.ema
+    )
+    kernel = state.variables.params["head"]["gc1"]["kernel"]
+    assert not np.allclose(kernel, state.ema.params["head"]["gc1"]["kernel"])
+
+
+def test_a_validation_that_a_kill_prevented_is_made_up_for(data_dir, tmp_path):
+    config = configurations.tiny(data_dir, evaluate_every_epochs=1)
+    assert train.train_and_evaluate(config, tmp_path) is None
+    log = run_folder.RunFolder(tmp_path).metrics_log
+    whole = log.read_text()
+    lines = whole.splitlines(keepends=True)
+    assert "validation" in lines[-1]
+    log.write_text("".join(lines[:-1]))
+    assert train.train_and_evaluate(config, tmp_path) is None
+    assert log.read_text() == whole
+    assert train.train_and_evaluate(config, tmp_path) is None  # and only once
+    assert log.read_text() == whole
+
+
+def test_a_signal_while_validating_ends_the_run_at_once(
+    data_dir, tmp_path, monkeypatch
+):
+    """It is saved before it validates, and validates when it goes on."""
+    config = configurations.tiny(data_dir, batch_size=8)
+    score = scoring.Scorer.__call__
+    calls = []
+
+    def score_and_be_stopped(self, image):
+        calls.append(image.shape)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(self, image)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring.Scorer, "__call__", score_and_be_stopped)
+        assert train.train_and_evaluate(config, tmp_path) == signal.SIGTERM
+    assert len(calls) == 1  # of two batches
+    steps_per_epoch = dataset.open_dataset(data_dir).num_examples("train") // 8
+    assert checkpoints.saved_steps(tmp_path / "checkpoints") == [steps_per_epoch]
+    assert train.train_and_evaluate(config, tmp_path) is None
+    validated = [c["step"] for c in curves(tmp_path) if "validation/CF1" in c]
+    assert validated == [steps_per_epoch, 2 * steps_per_epoch]
+
+
+def test_another_dataset_of_the_same_labels_is_evaluated_with_a_warning(
+    run, tmp_path, caplog
+):
+    crawl = crawl_folders.make_crawl_folder(tmp_path / "crawl", num_works=30)
+    other = crawl_folders.build_dataset(crawl, tmp_path / "built")
+    with caplog.at_level("WARNING"):
+        results, _ = evaluate.evaluate_run(
+            open_model(run), other, meshes.create_mesh(), split="validation"
+        )
+    assert "another dataset than the run was trained on" in caplog.text
+    assert results["dataset_fingerprint"] == other.fingerprint
+
+
+def test_a_full_disk_is_the_last_line_that_one_reads(data_dir, tmp_path):
+    """The kernel refuses to let files grow past a limit, as a full disk would."""
+    command = [
+        sys.executable,
+        "-m",
+        "mlgcn_jax.cli",
+        "train",
+        f"--config={TINY_CONFIG}",
+        f"--config.data_dir={data_dir}",
+        f"--workdir={tmp_path}",
+    ]
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 9; exec {shlex.join(command)}"],  # of 1,024 bytes
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("mlgcn train: error: saving step ")
+    assert "MB free there" in last
+
+
 def restored_state(config, directory: pathlib.Path, step: int):
     """The whole train state of a checkpoint."""
     mesh = meshes.create_mesh()
@@ -202,7 +306,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(data_dir, tmp_path, number, status):
         "-m",
         "mlgcn_jax.cli",
         "train",
-        f"--config={pathlib.Path(configurations.__file__).parent / 'tiny_config.py'}",
+        f"--config={TINY_CONFIG}",
         f"--config.data_dir={data_dir}",
         "--config.num_epochs=40",
         "--config.optimizer.schedule=warmup_cosine",

@@ -194,6 +194,13 @@ def test_moving_average_by_hand():
     np.testing.assert_allclose(
         jax.device_get(after.ema.params["head"]["gc1"]["kernel"]), expected, rtol=1e-5
     )
+    # At step 1 it is 2 / 11, at step 80 and later the 0.9 of the config.
+    after, _ = run_steps(config, mesh, 2)
+    third = jax.device_get(after.variables.params["head"]["gc1"]["kernel"])
+    expected = 2 / 11 * expected + 9 / 11 * third
+    np.testing.assert_allclose(
+        jax.device_get(after.ema.params["head"]["gc1"]["kernel"]), expected, rtol=1e-5
+    )
 
 
 def test_a_batch_that_devices_cannot_share_is_an_error():

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
             if _JSON.value != "-" and prediction.error is None:
                 print(to_text(prediction, labels, threshold=_THRESHOLD.value))
     if num_broken:
-        logging.warning("%d of %d pictures are broken", num_broken, len(paths))
+        logging.warning("%d of %d pictures could not be tagged", num_broken, len(paths))
     return 1 if num_broken else 0
 
 
@@ -56,8 +56,10 @@ def to_json(prediction: predict.Prediction, labels: tuple[str, ...]) -> str:
     if prediction.scores is None:
         content = {"file": str(prediction.path), "error": prediction.error}
     else:
-        order = prediction.scores.argsort()[::-1]
-        scores = {labels[i]: round(float(prediction.scores[i]), 6) for i in order}
+        scores = {
+            labels[i]: round(float(prediction.scores[i]), 6)
+            for i in prediction.ranked()
+        }
         content = {"file": str(prediction.path), "scores": scores}
     return json.dumps(content, ensure_ascii=False)
 
@@ -67,8 +69,7 @@ def to_text(
 ) -> str:
     """Returns one line for the screen."""
     assert prediction.scores is not None
-    order = prediction.scores.argsort()[::-1]
-    ranked = [(labels[i], prediction.scores[i]) for i in order]
+    ranked = [(labels[i], prediction.scores[i]) for i in prediction.ranked()]
     chosen = [f"{label} {score:.2f}" for label, score in ranked if score >= threshold]
     if not chosen:
         chosen = [f"({ranked[0][0]} {ranked[0][1]:.2f})"]

@@ -1,5 +1,7 @@
 """A picture of predictions: each image with its best labels and their scores."""
 
+import contextlib
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -11,6 +13,15 @@ from mlgcn_jax.serving import predict
 TILE_PX = 176
 LABELS_SHOWN = 4
 _LINE_PX = 17
+_FONT_PX = 13
+# File names under which distributions install one; Pillow looks in their folders.
+_JAPANESE_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansJP-Regular.otf",
+    "ipagp.ttf",
+    "fonts-japanese-gothic.ttf",
+    "DroidSansFallbackFull.ttf",
+)
 _MARGIN_PX = 8
 _TRUE_COLOUR = (22, 120, 60)
 _OTHER_COLOUR = (90, 90, 90)
@@ -43,6 +54,15 @@ def save_contact_sheet(
         sheet.save(temporary, format="PNG")
 
 
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font of the system with Japanese, as tags are; else Pillow's, without."""
+    for name in _JAPANESE_FONTS:
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(name, _FONT_PX)
+    return ImageFont.load_default(_FONT_PX)
+
+
 def _tile_size() -> tuple[int, int]:
     return (
         TILE_PX + 2 * _MARGIN_PX,
@@ -58,9 +78,8 @@ def _tile(
     picture = images.letterbox(images.load_rgb(prediction.path), TILE_PX)
     tile.paste(Image.fromarray(picture), (_MARGIN_PX, _MARGIN_PX))
     draw = ImageDraw.Draw(tile)
-    font = ImageFont.load_default(size=13)
-    best = prediction.scores.argsort()[::-1][:LABELS_SHOWN]
-    for line, index in enumerate(best):
+    font = _font()
+    for line, index in enumerate(prediction.ranked()[:LABELS_SHOWN]):
         is_true = labels[index] in true
         draw.text(
             (_MARGIN_PX, TILE_PX + 2 * _MARGIN_PX + line * _LINE_PX),

@@ -9,7 +9,7 @@ from concurrent import futures
 
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from mlgcn_jax.data import images
 from mlgcn_jax.evaluation import scoring
@@ -31,31 +31,42 @@ class Prediction:
     scores: Float32[np.ndarray, " l"] | None
     error: str | None
 
+    def ranked(self) -> Int64[np.ndarray, " l"]:
+        """Returns label indices, highest score first; of equal ones the lower index.
+
+        Empty where the picture is broken.
+        """
+        if self.scores is None:
+            return np.empty(0, np.int64)
+        return np.argsort(-self.scores, kind="stable")
+
 
 def find_pictures(patterns: Sequence[str]) -> list[pathlib.Path]:
     """Returns the pictures that files, folders (searched whole) and globs name.
 
-    A file that is named is taken whatever its suffix; each is returned once.
+    A file that is named is taken whatever its suffix and whether it is there or not:
+    one that cannot be read is no reason to leave the others untagged. Each is returned
+    once.
 
     Raises:
-        FileNotFoundError: a name matches nothing.
+        FileNotFoundError: a folder or glob holds no picture.
     """
     found: dict[pathlib.Path, None] = {}
     for pattern in patterns:
         path = pathlib.Path(pattern)
-        if path.is_file():
-            matches = [path]
-        elif path.is_dir():
+        if path.is_dir():
             matches = _pictures_below(path)
-        else:
+        elif glob.has_magic(pattern) and not path.exists():
             matches = []
-            for match in sorted(glob.glob(pattern, recursive=True)):
-                below = pathlib.Path(match)
-                matches += _pictures_below(below) if below.is_dir() else [below]
+            for match in map(pathlib.Path, sorted(glob.glob(pattern, recursive=True))):
+                matches += _pictures_below(match) if match.is_dir() else [match]
+            matches = [match for match in matches if _is_picture(match)]
+        else:
+            matches = [path]
         if not matches:
             raise FileNotFoundError(
-                f"{pattern} matches no picture; give picture files, folders or globs "
-                f"(looked for {', '.join(sorted(images.SUFFIXES))} in folders)"
+                f"{pattern} holds no picture; give picture files, or folders or globs "
+                f"with {', '.join(sorted(images.SUFFIXES))}"
             )
         found |= dict.fromkeys(matches)
     return list(found)
@@ -105,9 +116,11 @@ def predict(
 
 
 def _pictures_below(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES
-    )
+    return sorted(path for path in folder.rglob("*") if _is_picture(path))
+
+
+def _is_picture(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in images.SUFFIXES and not path.is_dir()
 
 
 def _load(path: pathlib.Path, size: int) -> UInt8[np.ndarray, "s s 3"] | str:
