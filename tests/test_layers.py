@@ -89,7 +89,9 @@ def test_average_pool_leaves_an_odd_edge():
     np.testing.assert_array_equal(pooled, [[2.5, 4.5], [10.5, 12.5]])
 
 
-@pytest.mark.parametrize(("kernel_size", "stride"), [(1, 1), (3, 1), (7, 2)])
+@pytest.mark.parametrize(
+    ("kernel_size", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)]
+)
 def test_convolution_is_that_of_flax(kernel_size: int, stride: int):
     ours = layers.Convolution(
         4, 6, kernel_size, stride=stride, dtype=jnp.float32, rngs=nnx.Rngs(0)

@@ -47,9 +47,10 @@ class Convolution(nnx.Module):
         kernel = self.kernel[...].astype(self.dtype)
         x = x.astype(self.dtype)
         kernel_size = kernel.shape[0]
-        if kernel_size == 1 and self.stride == 1 and jax.default_backend() == "cpu":
+        if kernel_size == 1 and jax.default_backend() == "cpu":
             # A plain matrix product takes about 0.6 of the time of lax.conv on a CPU,
             # but moves half as many bytes again on a GPU.
+            x = x[:, :: self.stride, :: self.stride]
             return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
         padding = (kernel_size // 2, kernel_size // 2)
         return lax.conv_general_dilated(

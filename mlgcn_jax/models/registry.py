@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.models import densenet, heads, multi_label_model
+from mlgcn_jax.models import densenet, heads, multi_label_model, resnet
 
 # name -> constructor taking dtype and rngs. Add a backbone by adding a line.
 BACKBONES: dict[str, Callable[..., multi_label_model.Backbone]] = {
@@ -21,6 +21,9 @@ BACKBONES: dict[str, Callable[..., multi_label_model.Backbone]] = {
     "densenet201": lambda **kwargs: densenet.DenseNet(
         block_sizes=(6, 12, 48, 32), **kwargs
     ),
+    "resnet50": resnet.ResNet,
+    "resnet101": lambda **kwargs: resnet.ResNet(block_sizes=(3, 4, 23, 3), **kwargs),
+    "resnet152": lambda **kwargs: resnet.ResNet(block_sizes=(3, 8, 36, 3), **kwargs),
 }
 
 # name -> constructor taking (config, num_labels, num_features, rngs).
