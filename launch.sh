@@ -8,11 +8,13 @@ usage() {
   cat <<'EOF'
 usage: ./launch.sh CONFIG [--workdir=RUN] [--config.KEY=VALUE ...]
        ./launch.sh test [PYTEST ARGUMENT ...]
+       ./launch.sh parity [PYTEST ARGUMENT ...]
        ./launch.sh setup
 
   CONFIG   train and evaluate a config, say configs/quickstart.py, in the folder RUN
            (runs/NAME of the config by default); start it again to go on
   test     run the tests
+  parity   run the tests that compare with PyTorch, which is large
   setup    only install what developers need
 
 What is needed is installed the first time, from requirements/, into the active virtual
@@ -136,6 +138,11 @@ case ${1:-} in
     set_up dev
     cd "$root"
     exec "$environment/bin/python" -m pytest "${@:2}"
+    ;;
+  parity)
+    set_up torch
+    cd "$root"
+    exec "$environment/bin/python" -m pytest tests/parity "${@:2}"
     ;;
   "" | -*)
     usage >&2

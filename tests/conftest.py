@@ -3,6 +3,7 @@
 Strict dtype promotion would be the other half, but optax.scale_by_adam breaks it.
 """
 
+import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,14 @@ os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported
 import jax
 import pytest
 from absl import flags
+
+# What is compared with PyTorch needs it: `./launch.sh parity` installs and runs it.
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+collect_ignore = [] if HAS_TORCH else ["parity"]
+
+
+def pytest_report_header() -> str:
+    return "" if HAS_TORCH else "tests/parity needs torch: ./launch.sh parity"
 
 
 def pytest_configure(config: pytest.Config) -> None:

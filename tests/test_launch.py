@@ -46,7 +46,7 @@ class Sandbox:
         shutil.copy(ROOT / "launch.sh", self.root)
         (self.root / "pyproject.toml").write_text("[project]\n")
         (self.root / "requirements").mkdir()
-        for name in ("build", "cpu", "dev", "cuda12"):
+        for name in ("build", "cpu", "dev", "torch", "cuda12"):
             (self.root / "requirements" / f"{name}.txt").write_text(f"{name}==1\n")
         (self.root / "configs").mkdir()
         (self.root / "configs" / "quick.py").write_text("")
@@ -90,6 +90,12 @@ class Sandbox:
 @pytest.fixture
 def sandbox(tmp_path) -> Sandbox:
     return Sandbox(tmp_path)
+
+
+def test_parity_adds_torch_and_runs_what_compares_with_it(sandbox):
+    done = sandbox.launch("parity", "-x")
+    assert done.stdout == "python -m pytest tests/parity -x\n"
+    assert "requirements/torch.txt" in sandbox.calls.read_text()
 
 
 def test_the_first_start_installs_and_the_second_is_silent(sandbox):
