@@ -18,6 +18,7 @@ STAGES = {
     "evaluate": "measure a trained run",
     "predict": "tag pictures with a trained run",
     "launch": "all of these, as a config says",
+    "benchmark": "time mlgcn-jax and PyTorch side by side",
 }
 
 _DEBUG = flags.DEFINE_boolean(

@@ -1,0 +1,1 @@
+"""Side by side with PyTorch, which is imported here alone (`pip install .[torch]`)."""

@@ -1,0 +1,154 @@
+"""Our side of each measure: `TASKS[measure](**case)` -> task, what is known of it."""
+
+import contextlib
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from mlgcn_jax.benchmarks import cases
+from mlgcn_jax.data import dataset, input_pipeline
+from mlgcn_jax.evaluation import scoring
+from mlgcn_jax.models import registry
+from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.runs import train_state
+from mlgcn_jax.training import optimizer, train_step
+
+Task = tuple[Callable[[], object], dict[str, float]]
+
+
+class _Training:
+    """A train step with all that it takes."""
+
+    def __init__(self, batch_size: int, image_size: int):
+        self.config = cases.make_config()
+        self.mesh = meshes.create_mesh()
+        schedule = optimizer.create_schedule(
+            self.config, steps_per_epoch=1, num_steps=1
+        )
+        self.tx = optimizer.create_optimizer(self.config, schedule)
+        self.graphdef, _ = train_state.model_structure(
+            self.config, num_labels=cases.NUM_LABELS
+        )
+        self.step = train_step.create_train_step(
+            self.config, self.graphdef, self.tx, schedule, self.mesh
+        )
+        graph = cases.make_graph(
+            cases.NUM_LABELS, embedding_dim=self.config.graph.embedding_dim
+        )
+        self.graph = jax.device_put(graph, meshes.replicated(self.mesh))
+        batch = cases.make_batch(batch_size, image_size)
+        self.batch = jax.device_put(batch._asdict(), meshes.batch_sharded(self.mesh))
+
+    def create_state(self) -> train_state.TrainState:
+        return train_state.create_train_state(
+            self.config, self.tx, self.mesh, num_labels=cases.NUM_LABELS
+        )
+
+
+def train(*, batch_size: int, image_size: int) -> Task:
+    """One whole update: flips, forward, loss, backward, Adam."""
+    training = _Training(batch_size, image_size)
+    state = training.create_state()
+
+    def task() -> None:
+        nonlocal state
+        state, metrics = training.step(state, training.batch, training.graph)
+        jax.block_until_ready((state, metrics))
+
+    return task, {}
+
+
+def infer(*, batch_size: int, image_size: int) -> Task:
+    """Scores of a batch, from NumPy to NumPy."""
+    training = _Training(batch_size, image_size)
+    scorer = scoring.Scorer(training.graphdef, training.mesh)
+    scorer.load(training.create_state().variables, training.graph)
+    image = cases.make_batch(batch_size, image_size).image
+    return lambda: scorer(image), {}
+
+
+def compile_step(*, batch_size: int, image_size: int) -> Task:
+    """Time to the first step's program, cold and from the persistent cache."""
+    training = _Training(batch_size, image_size)
+    state = jax.eval_shape(training.create_state)
+    state = meshes.with_sharding(state, meshes.replicated(training.mesh))
+
+    def compile_once() -> float:
+        jax.clear_caches()
+        start = time.perf_counter()
+        training.step.lower(state, training.batch, training.graph).compile()
+        return time.perf_counter() - start
+
+    with tempfile.TemporaryDirectory() as cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        cold_s = compile_once()
+        warm_s = compile_once()
+    return lambda: None, {"cold_s": cold_s, "warm_s": warm_s}
+
+
+def dispatch(*, batch_size: int, image_size: int) -> Task:
+    """Host time of a step: how long the call takes that starts it."""
+    training = _Training(batch_size, image_size)
+    state = training.create_state()
+    host_s = []
+    for _ in range(20):
+        start = time.perf_counter()
+        state, metrics = training.step(state, training.batch, training.graph)
+        host_s.append(time.perf_counter() - start)
+        jax.block_until_ready((state, metrics))
+    return lambda: None, {"host_s": float(np.median(host_s))}
+
+
+def head(*, num_labels: int) -> Task:
+    """Classifiers from the label graph, and the gradient of the head's parameters."""
+    config = cases.make_config()
+    made = cases.make_graph(num_labels, embedding_dim=config.graph.embedding_dim)
+    graph = jax.tree.map(jnp.asarray, made)
+    graphdef, params = nnx.split(
+        registry.HEADS["gcn"](config, num_labels, cases.NUM_FEATURES, nnx.Rngs(0))
+    )
+
+    @jax.jit
+    def gradient(params, graph):
+        def loss(params):
+            return nnx.merge(graphdef, params)(graph).weights.sum()
+
+        return jax.grad(loss)(params)
+
+    return lambda: jax.block_until_ready(gradient(params, graph)), {}
+
+
+def read(*, batch_size: int, image_size: int, data_dir: str) -> Task:
+    """One pass over a split, so that nothing is read ahead while others are timed."""
+    data = dataset.open_dataset(pathlib.Path(data_dir))
+
+    def task() -> None:
+        batches = input_pipeline.evaluation_batches(
+            data,
+            "train",
+            image_size=image_size,
+            batch_size=batch_size,
+            num_threads=cases.NUM_THREADS,
+        )
+        with contextlib.closing(batches):
+            for _ in batches:
+                pass
+
+    return task, {}
+
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "T": train,
+    "I": infer,
+    "C": compile_step,
+    "H": dispatch,
+    "P": read,
+    "G": head,
+}

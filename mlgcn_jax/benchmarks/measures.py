@@ -1,0 +1,133 @@
+"""The measures: who takes part in each, with which cases, and the rows they give."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from mlgcn_jax.benchmarks import race
+
+Row = dict[str, Any]
+
+# Without these glibc hands memory back after every step and asks for it again: the
+# same step of PyTorch was seen at 0.4 s and at 8 s.
+_KEEP_MEMORY = {
+    "MALLOC_TOP_PAD_": "2000000000",
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+}
+_JAX = race.Contestant("jax_tasks", {})
+_TORCH = race.Contestant("torch_tasks", _KEEP_MEMORY)
+_DECODE = race.Contestant("decode_tasks", {})
+
+
+class _Measure(NamedTuple):
+    title: str
+    contestants: Mapping[str, race.Contestant]
+    cases: Mapping[str, Mapping[str, Any]]
+    rounds: int
+
+
+def _images(*sizes: tuple[int, int]) -> dict[str, dict[str, int]]:
+    return {
+        f"{batch}x{side}": {"batch_size": batch, "image_size": side}
+        for batch, side in sizes
+    }
+
+
+_BOTH = {"jax": _JAX, "torch": _TORCH}
+_MEASURES = {
+    "T": _Measure(
+        "train step: batch x pixels", _BOTH, _images((8, 128), (32, 64)), rounds=9
+    ),
+    "I": _Measure(
+        "inference: batch x pixels",
+        _BOTH,
+        _images((1, 224), (32, 224), (1, 512)),
+        rounds=9,
+    ),
+    "P": _Measure(
+        "input pipeline, one pass over a split",
+        {**_BOTH, "decode": _DECODE},
+        {"512 px": {"batch_size": 32, "image_size": 512}},
+        rounds=9,
+    ),
+    "C": _Measure("compilation of the train step", _BOTH, _images((8, 128)), rounds=1),
+    "G": _Measure(
+        "graph head, forward and gradient: labels",
+        _BOTH,
+        {str(n): {"num_labels": n} for n in (40, 2_000, 20_000)},
+        rounds=5,
+    ),
+    "H": _Measure("host time of a step", {"jax": _JAX}, _images((8, 32)), rounds=1),
+}
+MEASURES = tuple(_MEASURES)
+
+
+def run(measure: str, *, data_dir: pathlib.Path | None) -> list[Row]:
+    """Returns a row for each case: `case`, `jax_s`, `torch_s` and their `ratio`.
+
+    Seconds are medians of rounds in which the contestants take turns; a ratio above 1
+    says that we are faster.
+
+    Args:
+        measure: one of `MEASURES`.
+        data_dir: the dataset for P.
+
+    Raises:
+        ValueError: a contestant failed, for want of the `torch` extra for example.
+    """
+    rows = []
+    chosen = _MEASURES[measure]
+    for name, case in chosen.cases.items():
+        logging.info("%s (%s), %s", measure, chosen.title, name)
+        if measure == "P":
+            case = {**case, "data_dir": str(data_dir)}
+        results = race.race(chosen.contestants, measure, case, rounds=chosen.rounds)
+        rows.append({"case": name, **_FIGURES.get(measure, _seconds)(results)})
+    return rows
+
+
+def format_table(measure: str, rows: list[Row]) -> str:
+    """Returns the rows of a measure as text."""
+    columns = list(rows[0])
+    cells = [columns, *([_cell(row[column]) for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in cells
+    ]
+    return "\n".join([f"{measure}: {_MEASURES[measure].title}", *lines])
+
+
+def _seconds(results: Mapping[str, race.Result]) -> Row:
+    row: Row = {f"{name}_s": result.seconds for name, result in results.items()}
+    row["ratio"] = row["torch_s"] / row["jax_s"]
+    if "decode_s" in row:
+        row["decode_ratio"] = row["decode_s"] / row["jax_s"]
+    return row
+
+
+def _compilation(results: Mapping[str, race.Result]) -> Row:
+    jax, torch = results["jax"].facts, results["torch"].facts
+    return {
+        "jax_s": jax["cold_s"],
+        "jax_cached_s": jax["warm_s"],
+        "torch_s": torch["cold_s"],
+        "ratio": torch["cold_s"] / jax["cold_s"],
+    }
+
+
+def _host_time(results: Mapping[str, race.Result]) -> Row:
+    return {"jax_s": results["jax"].facts["host_s"]}
+
+
+_FIGURES: dict[str, Callable[[Mapping[str, race.Result]], Row]] = {
+    "C": _compilation,
+    "H": _host_time,
+}
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

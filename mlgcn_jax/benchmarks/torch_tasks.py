@@ -1,0 +1,153 @@
+"""PyTorch's side of each measure, at its best: channels last, fused Adam."""
+
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from mlgcn_jax.benchmarks import cases, torch_model
+from mlgcn_jax.data import dataset, images, input_pipeline
+from mlgcn_jax.models import heads
+
+Task = tuple[Callable[[], object], dict[str, float]]
+
+
+def create_model() -> torch_model.MLGCN:
+    """Returns the reference model on the GPU where there is one."""
+    config = cases.make_config()
+    graph = cases.make_graph(cases.NUM_LABELS, embedding_dim=config.graph.embedding_dim)
+    model = torch_model.MLGCN(graph, hidden_features=config.model.hidden_features)
+    return model.to(_device()).to(memory_format=torch.channels_last)
+
+
+def create_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """Returns Adam as in the paper."""
+    rate = cases.make_config().optimizer.learning_rate
+    return torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    image: torch.Tensor,
+    labels: torch.Tensor,
+) -> torch.Tensor:
+    """Does one whole update: flips, forward, loss, backward, Adam; returns the loss."""
+    flip = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.5
+    image = torch.where(flip, image.flip(3), image)
+    loss = nn.functional.binary_cross_entropy_with_logits(model(image), labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def train(*, batch_size: int, image_size: int) -> Task:
+    """One whole update."""
+    model = create_model().train()
+    optimizer = create_optimizer(model)
+    image, labels = _batch(batch_size, image_size)
+    return lambda: train_step(model, optimizer, image, labels).item(), {}
+
+
+def infer(*, batch_size: int, image_size: int) -> Task:
+    """Scores of a batch, from NumPy to NumPy."""
+    model = create_model().eval()
+    array = cases.make_batch(batch_size, image_size).image
+
+    @torch.inference_mode()
+    def task() -> np.ndarray:
+        image = torch.from_numpy(array).to(_device()).permute(0, 3, 1, 2)
+        return torch.sigmoid(model(image)).cpu().numpy()
+
+    return task, {}
+
+
+def compile_step(*, batch_size: int, image_size: int) -> Task:
+    """Time to the first forward and backward of `torch.compile`."""
+    model = torch.compile(create_model().train())
+    image, labels = _batch(batch_size, image_size)
+    start = time.perf_counter()
+    nn.functional.binary_cross_entropy_with_logits(model(image), labels).backward()
+    return lambda: None, {"cold_s": time.perf_counter() - start}
+
+
+def head(*, num_labels: int) -> Task:
+    """Classifiers from the label graph and the gradient, by a sparse product."""
+    config = cases.make_config()
+    graph = cases.make_graph(num_labels, embedding_dim=config.graph.embedding_dim)
+    edges = np.stack([graph.receivers, graph.senders])
+    adjacency = torch.sparse_coo_tensor(
+        torch.from_numpy(edges),
+        torch.from_numpy(np.asarray(graph.edge_weights)),
+        (num_labels, num_labels),
+        is_coalesced=True,
+    ).to_sparse_csr()
+    nodes = torch.from_numpy(np.asarray(graph.embeddings))
+    gc1 = torch_model.GraphConvolution(
+        config.graph.embedding_dim, config.model.hidden_features
+    )
+    gc2 = torch_model.GraphConvolution(config.model.hidden_features, cases.NUM_FEATURES)
+
+    def task() -> None:
+        hidden = nn.functional.leaky_relu(gc1(nodes, adjacency), heads.LEAKY_RELU_SLOPE)
+        gc2(hidden, adjacency).sum().backward()
+
+    return task, {}
+
+
+class _Pictures(torch.utils.data.Dataset):
+    """Decodes and letterboxes as ours does, JPEG bytes that are in memory already."""
+
+    def __init__(self, source: dataset.Examples, image_size: int):
+        self._source = list(source)
+        self._image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        example = self._source[index]
+        image = images.letterbox(images.load_rgb(example["image"]), self._image_size)
+        return image, input_pipeline.multi_hot([example["labels"]], cases.NUM_LABELS)[0]
+
+
+def read(*, batch_size: int, image_size: int, data_dir: str) -> Task:
+    """One pass of a DataLoader with worker processes that stay."""
+    source = dataset.open_dataset(pathlib.Path(data_dir)).source("train")
+    loader = torch.utils.data.DataLoader(
+        _Pictures(source, image_size),
+        batch_size=batch_size,
+        shuffle=True,
+        num_workers=cases.NUM_THREADS,
+        persistent_workers=True,
+        multiprocessing_context="spawn",  # what reads array_record survives no fork
+    )
+
+    def task() -> None:
+        for _ in loader:
+            pass
+
+    return task, {}
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _batch(batch_size: int, image_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = cases.make_batch(batch_size, image_size)
+    image = torch.from_numpy(batch.image).to(_device()).permute(0, 3, 1, 2)
+    return image, torch.from_numpy(batch.labels).to(_device())
+
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "T": train,
+    "I": infer,
+    "P": read,
+    "C": compile_step,
+    "G": head,
+}
