@@ -20,7 +20,10 @@ def get_config() -> ml_collections.ConfigDict:
     build.top = 0  # or: the labels with the most works; 0: not
     build.min_works = 0  # or: the labels with at least so many works; 0: not
 
-    config.num_epochs = 30  # passes over the training split
+    config.initial_weights = ""  # PyTorch's: .pth, .safetensors or .npz; "": random
+    config.num_epochs = (
+        30  # passes over the training split; 0: save what it starts from
+    )
     config.batch_size = 32  # images a step over all devices
     config.image_size = 512  # px; pictures are resized and padded black to a square
     config.flip = True  # mirror training images at random
@@ -45,6 +48,7 @@ def get_config() -> ml_collections.ConfigDict:
     optimizer.learning_rate = 1e-3  # the peak, where the rate changes
     optimizer.schedule = "constant"  # constant | warmup_cosine
     optimizer.warmup_epochs = 1.0  # for warmup_cosine; may be a fraction
+    optimizer.frozen_backbone_epochs = 0.0  # at first the head alone learns
     optimizer.backbone_learning_rate_factor = 1.0
     optimizer.head_learning_rate_factor = 1.0
     optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no clipping

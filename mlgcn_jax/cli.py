@@ -17,6 +17,7 @@ STAGES = {
     "train": "train a config on a dataset, or go on with it",
     "evaluate": "measure a trained run",
     "predict": "tag pictures with a trained run",
+    "weights": "write what a run has learnt for PyTorch and others",
     "launch": "all of these, as a config says",
     "benchmark": "time mlgcn-jax and PyTorch side by side",
 }

@@ -10,7 +10,7 @@ from mlgcn_jax.training import config_ranges
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("num_epochs", 0, "config.num_epochs=0 must be at least 1"),
+        ("num_epochs", -1, "config.num_epochs=-1 must be at least 0"),
         ("batch_size", 0, "config.batch_size=0 must be at least 1"),
         ("seed", -1, "config.seed=-1 must be at least 0"),
         ("seed", 2**32, "must be less than"),

@@ -21,7 +21,7 @@ def test_a_config_builds(name: str):
     assert set(config) == set(default.get_config())
     json.dumps(config.to_dict())
     schedule = optimizer.create_schedule(config, steps_per_epoch=60, num_steps=600)
-    optimizer.create_optimizer(config, schedule)
+    optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
     _, variables = train_state.model_structure(config, num_labels=40)
     assert variables.params["backbone"] and variables.params["head"]
 
@@ -39,6 +39,7 @@ def test_the_paper_config_is_the_paper():
         "learning_rate": 1e-3,
         "schedule": "constant",
         "warmup_epochs": 1.0,  # plays no part in a constant schedule
+        "frozen_backbone_epochs": 0.0,
         "backbone_learning_rate_factor": 1.0,
         "head_learning_rate_factor": 1.0,
         "clip_norm": 0.0,

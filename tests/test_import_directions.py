@@ -28,8 +28,9 @@ BUILDER = "tfds_pixiv"
 UNDER_BUILDER = "mlgcn_jax.data"
 OVER_BUILDER = "mlgcn_jax.commands"
 NOT_AT_RUN_TIME = {"torch", "torchvision", "tensorflow"}
-WITH_TORCH = {  # run in processes of their own
-    "mlgcn_jax.benchmarks.torch_model",
+WITH_TORCH = {
+    "mlgcn_jax.models.weight_files",  # .pth files alone, and not before there is one
+    "mlgcn_jax.benchmarks.torch_model",  # these run in processes of their own
     "mlgcn_jax.benchmarks.torch_tasks",
 }
 

@@ -278,7 +278,7 @@ def restored_state(config, directory: pathlib.Path, step: int):
     """The whole train state of a checkpoint."""
     mesh = meshes.create_mesh()
     schedule = optimizer.create_schedule(config, steps_per_epoch=5, num_steps=200)
-    tx = optimizer.create_optimizer(config, schedule)
+    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
     abstract = jax.eval_shape(
         lambda: train_state.create_train_state(
             config, tx, mesh, num_labels=len(crawl_folders.LABELS)

@@ -72,7 +72,9 @@ PARAMS = {
 def first_updates(gradient: float = 0.0, **overrides):
     """Updates of the first step, all gradients alike."""
     config = configurations.tiny(**overrides)
-    tx = optimizer.create_optimizer(config, optax.constant_schedule(0.1))
+    tx = optimizer.create_optimizer(
+        config, optax.constant_schedule(0.1), steps_per_epoch=1
+    )
     grads = jax.tree.map(lambda p: jnp.full_like(p, gradient), PARAMS)
     updates, _ = tx.update(grads, tx.init(PARAMS), PARAMS)
     return {
@@ -106,9 +108,32 @@ def test_backbone_and_head_learn_at_their_own_rates():
         assert update == pytest.approx(expected, rel=1e-4), name
 
 
+def test_a_frozen_backbone_thaws_as_if_it_had_never_been_frozen():
+    config = configurations.tiny(
+        optimizer__frozen_backbone_epochs=1.5, optimizer__weight_decay=0.5
+    )
+    tx = optimizer.create_optimizer(
+        config, optax.constant_schedule(0.1), steps_per_epoch=2
+    )
+    config.optimizer.frozen_backbone_epochs = 0.0
+    free = optimizer.create_optimizer(
+        config, optax.constant_schedule(0.1), steps_per_epoch=2
+    )
+    state, free_state = tx.init(PARAMS), free.init(PARAMS)
+    for step in range(5):
+        grads = jax.tree.map(lambda p, step=step: p * (1.0 - step), PARAMS)
+        updates, state = tx.update(grads, state, PARAMS)
+        expected, free_state = free.update(grads, free_state, PARAMS)
+        if step < 3:
+            expected["backbone"] = jax.tree.map(jnp.zeros_like, expected["backbone"])
+        jax.tree.map(np.testing.assert_array_equal, updates, expected)
+
+
 def test_clipping_bounds_the_global_norm():
     config = configurations.tiny(optimizer__clip_norm=1.0)
-    tx = optimizer.create_optimizer(config, optax.constant_schedule(0.1))
+    tx = optimizer.create_optimizer(
+        config, optax.constant_schedule(0.1), steps_per_epoch=1
+    )
     grads = jax.tree.map(lambda p: jnp.full_like(p, 100.0), PARAMS)
     _, state = tx.update(grads, tx.init(PARAMS), PARAMS)
     adam = next(s for s in state if isinstance(s, optax.ScaleByAdamState))
@@ -136,7 +161,7 @@ def batch(seed: int = 0, size: int = 8):
 def run_steps(config, mesh, num_steps: int):
     """Trains on one batch; returns the state and the metrics of every step."""
     schedule = optimizer.create_schedule(config, steps_per_epoch=1, num_steps=100)
-    tx = optimizer.create_optimizer(config, schedule)
+    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
     graphdef, _ = train_state.model_structure(config, num_labels=NUM_LABELS)
     state = train_state.create_train_state(config, tx, mesh, num_labels=NUM_LABELS)
     step = train_step.create_train_step(config, graphdef, tx, schedule, mesh)

@@ -31,7 +31,7 @@ class _Training:
         schedule = optimizer.create_schedule(
             self.config, steps_per_epoch=1, num_steps=1
         )
-        self.tx = optimizer.create_optimizer(self.config, schedule)
+        self.tx = optimizer.create_optimizer(self.config, schedule, steps_per_epoch=1)
         self.graphdef, _ = train_state.model_structure(
             self.config, num_labels=cases.NUM_LABELS
         )

@@ -5,6 +5,7 @@ dataset.json       which dataset it was trained on
 labels.csv         the vocabulary
 label_graph.npz    the label graph and the counts behind it
 checksums.json     of labels.csv and label_graph.npz
+initial_weights.json    what became of the tensors of config.initial_weights
 checkpoints/       train states
 metrics.jsonl      curves, one JSON object a line; the same for TensorBoard in
 tensorboard/
@@ -48,6 +49,7 @@ class RunFolder:
         self.dataset = workdir / "dataset.json"
         self.labels = workdir / "labels.csv"
         self.label_graph = workdir / "label_graph.npz"
+        self.initial_weights = workdir / "initial_weights.json"
         self.checkpoints = workdir / "checkpoints"
         self.metrics_log = workdir / "metrics.jsonl"
         self.tensorboard = workdir / "tensorboard"

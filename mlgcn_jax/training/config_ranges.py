@@ -7,12 +7,13 @@ from mlgcn_jax.data import config_dict
 
 _AT_LEAST = {
     "seed": 0,
-    "num_epochs": 1,
+    "num_epochs": 0,
     "batch_size": 1,
     "image_size": 1,
     "num_threads": 1,
     "model.hidden_features": 1,
     "optimizer.warmup_epochs": 0,
+    "optimizer.frozen_backbone_epochs": 0,
     "optimizer.backbone_learning_rate_factor": 0,
     "optimizer.head_learning_rate_factor": 0,
     "optimizer.clip_norm": 0,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mlgcn_jax.data import config_dict
@@ -38,12 +39,17 @@ def create_schedule(
 
 
 def create_optimizer(
-    config: config_dict.ConfigDict, schedule: optax.Schedule
+    config: config_dict.ConfigDict,
+    schedule: optax.Schedule,
+    *,
+    steps_per_epoch: int,
 ) -> optax.GradientTransformation:
     """Returns Adam (Kingma and Ba) with decoupled weight decay, if any.
 
     Weight decay reaches convolution and matrix kernels alone: never norms, biases or
-    label embeddings. Backbone and head may learn at rates of their own.
+    label embeddings. Backbone and head may learn at rates of their own. While the
+    backbone is frozen its gradient is still computed, so that Adam's moments are right
+    when it thaws, and its batch statistics are still followed.
     """
     options = config.optimizer
     transforms = []
@@ -58,6 +64,12 @@ def create_optimizer(
         factor = options[f"{part}_learning_rate_factor"]
         if factor != 1.0:
             transforms.append(optax.masked(optax.scale(factor), _is_part(part)))
+    frozen_steps = round(options.frozen_backbone_epochs * steps_per_epoch)
+    if frozen_steps:
+        thaw = optax.scale_by_schedule(
+            lambda step: jnp.where(step < frozen_steps, 0, 1)
+        )
+        transforms.append(optax.masked(thaw, _is_part("backbone")))
     transforms.append(optax.scale_by_learning_rate(schedule))
     return optax.chain(*transforms)
 

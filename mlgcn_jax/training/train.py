@@ -20,6 +20,7 @@ from mlgcn_jax.runs import (
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.training import (
     config_ranges,
+    initial_weights,
     interruption,
     optimizer,
     progress,
@@ -77,7 +78,7 @@ def _train(
     schedule = optimizer.create_schedule(
         config, steps_per_epoch=steps_per_epoch, num_steps=num_steps
     )
-    tx = optimizer.create_optimizer(config, schedule)
+    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
     graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
     step_fn = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
     scorer = scoring.Scorer(graphdef, mesh)
@@ -86,8 +87,12 @@ def _train(
     def create_state() -> train_state.TrainState:
         return train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
 
+    is_new = step is None
     if step is None:
         state, step = create_state(), 0
+        if config.initial_weights:
+            path = pathlib.Path(config.initial_weights).expanduser()
+            state = initial_weights.load(path, state, folder, mesh)
     else:
         checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
         abstract = meshes.with_sharding(
@@ -142,6 +147,8 @@ def _train(
         def is_due(step: int, *, every_epochs: int) -> bool:
             return step == num_steps or step % (every_epochs * steps_per_epoch) == 0
 
+        if is_new and num_steps == 0:
+            saver.save(state)
         saved_step = step
         try:
             while True:

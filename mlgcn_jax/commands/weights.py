@@ -1,0 +1,26 @@
+"""Writes what a run has learnt for PyTorch and others.
+
+mlgcn weights RUN OUT.pth|OUT.safetensors|OUT.npz
+
+Names and layouts are torchvision's, with gc1.weight and gc2.weight of ML-GCN for a GCN
+head; config.initial_weights reads them back.
+"""
+
+import pathlib
+
+from absl import app
+
+from mlgcn_jax.models import torch_weights, weight_files
+from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.runs import trained_model
+
+
+def main(argv: list[str]) -> None:
+    """Runs the stage."""
+    if len(argv) != 3:
+        raise app.UsageError(f"expected the folder of a run and a file, got {argv[1:]}")
+    model = trained_model.open_run(pathlib.Path(argv[1]), meshes.create_mesh())
+    out = pathlib.Path(argv[2])
+    tensors = torch_weights.to_torch(*model.variables)
+    weight_files.write(out, tensors)
+    print(f"{len(tensors)} tensors of step {model.step}: {out}")

@@ -1,0 +1,135 @@
+"""Files of named tensors: .npz, .safetensors, and PyTorch's .pth without its pickles.
+
+Nothing but tensors is ever unpickled.
+"""
+
+import pathlib
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_dtypes  # noqa: F401, teaches NumPy bfloat16
+import numpy as np
+import safetensors.numpy
+
+from mlgcn_jax.data import files
+
+Tensors = dict[str, np.ndarray]
+
+
+def read(path: pathlib.Path) -> Tensors:
+    """Returns the tensors of a file by name.
+
+    A .pth file may hold them under `state_dict` or `model`, as checkpoints of training
+    scripts do.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another kind of file, a damaged one, one with more than tensors in
+            it, or a .pth file where torch is not installed.
+    """
+    reader, _ = _kind(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of weights {path}")
+    tensors = reader(path)
+    not_arrays = [n for n, x in tensors.items() if not isinstance(x, np.ndarray)]
+    if not_arrays or not tensors:
+        raise ValueError(f"{path} holds no tensors by name, expected a state_dict")
+    return tensors
+
+
+def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes tensors by name, as the suffix says; the file is whole or not there.
+
+    Raises:
+        ValueError: another suffix, or .pth where torch is not installed.
+    """
+    _, writer = _kind(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
+    with files.written_whole(path) as temporary:
+        writer(temporary, contiguous)
+
+
+def _kind(path: pathlib.Path) -> tuple[Callable[..., Tensors], Callable[..., None]]:
+    if path.suffix not in _KINDS:
+        raise ValueError(f"{path} is no file of weights; expected {' '.join(_KINDS)}")
+    return _KINDS[path.suffix]
+
+
+def _read_npz(path: pathlib.Path) -> Tensors:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except Exception as error:  # of zipfile, zlib and NumPy, of any kind
+        raise _damaged(path, error) from error
+
+
+def _write_npz(path: pathlib.Path, tensors: Tensors) -> None:
+    with path.open("wb") as file:  # by name, NumPy would add a suffix
+        np.savez(file, **tensors)  # pyright: ignore[reportArgumentType]
+
+
+def _read_safetensors(path: pathlib.Path) -> Tensors:
+    try:
+        return safetensors.numpy.load_file(path)
+    except Exception as error:  # SafetensorError, and others for a dtype
+        raise _damaged(path, error) from error
+
+
+def _write_safetensors(path: pathlib.Path, tensors: Tensors) -> None:
+    safetensors.numpy.save_file(tensors, path)
+
+
+def _read_pth(path: pathlib.Path) -> Tensors:
+    torch = _torch(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is damaged, or holds more than tensors, which is never unpickled; "
+            "where you trust it, save its state_dict alone to another file"
+        ) from error
+    except Exception as error:  # of zipfile and torch, of any kind
+        raise _damaged(path, error) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict):
+        return {}
+    return {name: _to_numpy(x) for name, x in content.items()}
+
+
+def _to_numpy(tensor: Any) -> Any:
+    if not hasattr(tensor, "is_floating_point"):
+        return tensor
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+def _write_pth(path: pathlib.Path, tensors: Tensors) -> None:
+    torch = _torch(path)
+    torch.save({name: torch.from_numpy(x) for name, x in tensors.items()}, path)
+
+
+def _torch(path: pathlib.Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: .pth files need PyTorch (pip install 'mlgcn-jax[torch]'); "
+            ".safetensors and .npz do not"
+        ) from error
+    return torch
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
+    reason = str(error).split("\n")[0]
+    return ValueError(f"{path} is damaged ({type(error).__name__}: {reason})")
+
+
+_KINDS: dict[str, tuple[Callable[..., Tensors], Callable[..., None]]] = {
+    ".npz": (_read_npz, _write_npz),
+    ".safetensors": (_read_safetensors, _write_safetensors),
+    ".pth": (_read_pth, _write_pth),
+    ".pt": (_read_pth, _write_pth),
+}

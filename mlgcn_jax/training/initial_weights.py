@@ -1,0 +1,54 @@
+"""The variables that a run starts from, where they come from a file."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+from jax.sharding import Mesh
+
+from mlgcn_jax.data import files
+from mlgcn_jax.models import torch_weights, weight_files
+from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.runs import run_folder, train_state
+
+
+def load(
+    path: pathlib.Path,
+    state: train_state.TrainState,
+    folder: run_folder.RunFolder,
+    mesh: Mesh,
+) -> train_state.TrainState:
+    """Returns the initialised state with a file's backbone, and its head if it fits.
+
+    What became of each tensor is logged in short and written to the run's folder.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or does not fit the backbone.
+    """
+    tensors = weight_files.read(path)
+    try:
+        params, batch_stats, report = torch_weights.from_torch(
+            tensors, *jax.device_get(state.variables)
+        )
+    except ValueError as error:
+        raise ValueError(f"config.initial_weights={path}: {error}") from error
+    files.write_json(folder.initial_weights, {"file": str(path), **report._asdict()})
+    logging.info(
+        "initial weights: %d tensors of %s; %s; details in %s",
+        len(report.used),
+        path,
+        "the head starts at random" if report.missing else "the head is one of them",
+        folder.initial_weights,
+    )
+
+    def copy(tree: Any) -> Any:  # donated later, so nothing may share their memory
+        return jax.tree.map(jnp.copy, tree)
+
+    place = jax.jit(copy, out_shardings=meshes.replicated(mesh))
+    variables = train_state.Variables(params, batch_stats)
+    return state._replace(
+        variables=place(variables), ema=state.ema and place(variables)
+    )
