@@ -32,18 +32,25 @@ class GraphConvolution(nn.Module):
 
 
 class MLGCN(nn.Module):
-    """DenseNet-121, global max pooling and two graph convolutions."""
+    """DenseNet, global max pooling and two graph convolutions."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, graph: label_graph.LabelGraph, *, hidden_features: int):
+    def __init__(
+        self,
+        densenet: torchvision.models.DenseNet,
+        graph: label_graph.LabelGraph,
+        *,
+        hidden_features: int,
+    ):
         """Creates the model; label embeddings and adjacency are buffers."""
         super().__init__()
         assert graph.embeddings is not None
-        self.features = torchvision.models.densenet121(weights=None).features
+        self.features = densenet.features
+        num_features = densenet.classifier.in_features
         self.gc1 = GraphConvolution(graph.embeddings.shape[1], hidden_features)
-        self.gc2 = GraphConvolution(hidden_features, 1024)
+        self.gc2 = GraphConvolution(hidden_features, num_features)
         self.register_buffer("mean", _per_channel(multi_label_model.PIXEL_MEAN), False)
         self.register_buffer("std", _per_channel(multi_label_model.PIXEL_STD), False)
         nodes = torch.from_numpy(np.asarray(graph.embeddings))

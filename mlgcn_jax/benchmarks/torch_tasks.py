@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torchvision
 from torch import nn
 
 from mlgcn_jax.benchmarks import cases, torch_model
@@ -19,7 +20,11 @@ def create_model() -> torch_model.MLGCN:
     """Returns the reference model on the GPU where there is one."""
     config = cases.make_config()
     graph = cases.make_graph(cases.NUM_LABELS, embedding_dim=config.graph.embedding_dim)
-    model = torch_model.MLGCN(graph, hidden_features=config.model.hidden_features)
+    model = torch_model.MLGCN(
+        torchvision.models.densenet121(),
+        graph,
+        hidden_features=config.model.hidden_features,
+    )
     return model.to(_device()).to(memory_format=torch.channels_last)
 
 

@@ -32,8 +32,7 @@ def read(path: pathlib.Path) -> Tensors:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of weights {path}")
     tensors = reader(path)
-    not_arrays = [n for n, x in tensors.items() if not isinstance(x, np.ndarray)]
-    if not_arrays or not tensors:
+    if not tensors:
         raise ValueError(f"{path} holds no tensors by name, expected a state_dict")
     return tensors
 
@@ -97,13 +96,12 @@ def _read_pth(path: pathlib.Path) -> Tensors:
             content = content[wrapper]
     if not isinstance(content, dict):
         return {}
-    return {name: _to_numpy(x) for name, x in content.items()}
-
-
-def _to_numpy(tensor: Any) -> Any:
-    if not hasattr(tensor, "is_floating_point"):
-        return tensor
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    if not all(isinstance(x, torch.Tensor) for x in content.values()):
+        return {}
+    return {
+        name: (x.float() if x.is_floating_point() else x).numpy()
+        for name, x in content.items()
+    }
 
 
 def _write_pth(path: pathlib.Path, tensors: Tensors) -> None:
