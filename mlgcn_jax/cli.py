@@ -16,6 +16,7 @@ STAGES = {
     "graph": "show and write the label graph of a dataset",
     "train": "train a config on a dataset, or go on with it",
     "evaluate": "measure a trained run",
+    "compare": "train and measure several models on one dataset",
     "predict": "tag pictures with a trained run",
     "weights": "write what a run has learnt for PyTorch and others",
     "launch": "all of these, as a config says",

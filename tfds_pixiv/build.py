@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from mlgcn_jax.data import dataset
+from mlgcn_jax.data import config_dict, dataset
 from tfds_pixiv import build_record, selection, tfds_pixiv_dataset_builder
 
 
@@ -63,6 +63,24 @@ def build(
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
     return dataset.open_dataset(directory), True
+
+
+def build_as_configured(config: config_dict.ConfigDict) -> None:
+    """Builds what `config.build` names under `config.data_dir`; nothing without one.
+
+    Raises:
+        FileNotFoundError, ValueError: as `build`.
+    """
+    chosen = config.build
+    if not chosen.source:
+        return
+    build(
+        None if chosen.source == "sample" else pathlib.Path(chosen.source).expanduser(),
+        pathlib.Path(config.data_dir).expanduser(),
+        labels=chosen.labels or None,
+        top=chosen.top or None,
+        min_works=chosen.min_works or None,
+    )
 
 
 def _config_name(*, labels: str | None, top: int | None, min_works: int | None) -> str:

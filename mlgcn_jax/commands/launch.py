@@ -32,15 +32,7 @@ def main(argv: list[str]) -> int:
     config = _CONFIG.value
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
     data_dir = pathlib.Path(config.data_dir).expanduser()
-    if config.build.source:
-        is_sample = config.build.source == "sample"
-        build.build(
-            None if is_sample else pathlib.Path(config.build.source).expanduser(),
-            data_dir,
-            labels=config.build.labels or None,
-            top=config.build.top or None,
-            min_works=config.build.min_works or None,
-        )
+    build.build_as_configured(config)
     interrupted = train.train_and_evaluate(config, workdir)
     if interrupted is not None:
         return exit_status.of_signal(interrupted)
