@@ -81,6 +81,14 @@ def batch_statistics(x: Float[Array, "b h w c"]) -> Statistics:
     return Statistics(mean.reshape(-1), jnp.square(x - mean).mean((0, 1, 2)))
 
 
+def scale_and_offset(
+    scale: Float[Array, " c"], bias: Float[Array, " c"], statistics: Statistics
+) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+    """Returns what a norm multiplies by and then adds, for each channel."""
+    scale = scale * lax.rsqrt(statistics.var + BATCH_NORM_EPSILON)
+    return scale, bias - statistics.mean * scale
+
+
 def concatenate_statistics(statistics: list[Statistics]) -> Statistics:
     """Returns the statistics of channels that are concatenated in the same order."""
     return Statistics(
@@ -121,15 +129,15 @@ class BatchNorm(nnx.Module):
         """
         if train:
             statistics = statistics or batch_statistics(x)
-            self._update_running(statistics, count=x.size // x.shape[-1])
+            self.update_running(statistics, count=x.size // x.shape[-1])
         else:
             statistics = Statistics(self.mean[...], self.var[...])
-        scale = self.scale[...] * lax.rsqrt(statistics.var + BATCH_NORM_EPSILON)
-        offset = self.bias[...] - statistics.mean * scale
+        scale, offset = scale_and_offset(self.scale[...], self.bias[...], statistics)
         x = x.astype(jnp.float32)
         return (x * _per_channel(scale) + _per_channel(offset)).astype(self.dtype)
 
-    def _update_running(self, statistics: Statistics, *, count: int) -> None:
+    def update_running(self, statistics: Statistics, *, count: int) -> None:
+        """Moves the running statistics towards those of a batch of `count` values."""
         keep = BATCH_NORM_MOMENTUM
         mean, var = lax.stop_gradient(statistics)
         unbiased_var = var * (count / max(count - 1, 1))
