@@ -163,15 +163,13 @@ def _backward(
         d_scale1, d_bias1, d_statistics = pull(((d_before * x).sum(0), d_before.sum(0)))
         d_mean = d_mean.at[:c].add(d_statistics.mean)
         d_var = d_var.at[:c].add(d_statistics.var)
-        d_features = lax.dynamic_update_slice(
-            d_features, d_features[:, :c] + d_before * scale[None, :], (0, 0)
-        )
+        d_features = d_features[:, :c] + d_before * scale[None, :]
         gradients.append(
             LayerParams(
                 d_scale1, d_bias1, d_kernel1[None, None], d_scale2, d_bias2, d_kernel2
             )
         )
-    d_x = d_features[:, :c].reshape(b, h, w, c)
+    d_x = d_features.reshape(b, h, w, c)
     return gradients[::-1], d_x, layers.Statistics(d_mean[:c], d_var[:c])
 
 
