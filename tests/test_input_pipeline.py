@@ -1,6 +1,7 @@
 """Training and evaluation batches: order, resume, padding, faults."""
 
 import collections
+import contextlib
 import itertools
 import threading
 import time
@@ -20,6 +21,19 @@ def data(tmp_path_factory):
     return build_dataset(make_crawl_folder(folder / "crawl"), folder / "data")
 
 
+@pytest.fixture(autouse=True)
+def no_thread_outlives_its_test():
+    """Each batch in hand is finished; checking its types draws random numbers.
+
+    Hypothesis, in the tests of another file, takes those for its strategies' own.
+    """
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+        assert not thread.is_alive(), thread.name
+
+
 def train(data, num_batches, **changes):
     """The first batches of the training split."""
     arguments = dict(batch_size=5, seed=3, start_step=0, num_threads=1) | changes
@@ -32,7 +46,9 @@ def train(data, num_batches, **changes):
 
 def evaluation(data, split="validation", **changes):
     arguments = dict(image_size=IMAGE_SIZE, batch_size=4, num_threads=1) | changes
-    return list(input_pipeline.evaluation_batches(data, split, **arguments))
+    batches = input_pipeline.evaluation_batches(data, split, **arguments)
+    with contextlib.closing(batches):
+        return list(batches)
 
 
 def assert_equal_batches(some, others):
