@@ -21,9 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     build.min_works = 0  # or: the labels with at least so many works; 0: not
 
     config.initial_weights = ""  # PyTorch's: .pth, .safetensors or .npz; "": random
-    config.num_epochs = (
-        30  # passes over the training split; 0: save what it starts from
-    )
+    config.num_epochs = 30  # passes over the training split; 0: no training
     config.batch_size = 32  # images a step over all devices
     config.image_size = 512  # px; pictures are resized and padded black to a square
     config.flip = True  # mirror training images at random

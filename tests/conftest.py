@@ -5,11 +5,13 @@ Strict dtype promotion would be the other half, but optax.scale_by_adam breaks i
 
 import importlib.util
 import os
+import pathlib
 import tempfile
 from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported
 
+import crawl_folders
 import jax
 import pytest
 from absl import flags
@@ -41,3 +43,12 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     tempfile.tempdir = str(tmp_path_factory.mktemp("temporary"))
     yield
     tempfile.tempdir = None
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A small dataset to train on; no test changes it."""
+    folder = tmp_path_factory.mktemp("data")
+    crawl = crawl_folders.make_crawl_folder(folder / "crawl", num_works=60)
+    crawl_folders.build_dataset(crawl, folder / "built")
+    return folder / "built"

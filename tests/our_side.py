@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.benchmarks import cases
-from mlgcn_jax.models import multi_label_model, torch_weights
+from mlgcn_jax.models import layers, multi_label_model, torch_weights
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import losses, optimizer, train_step
@@ -63,14 +63,7 @@ def stages(case: Case) -> dict[str, jax.Array]:
         )
         seen = {"conv0": f.conv0((image / 255.0 - mean) / std)}
         x = jax.nn.relu(f.norm0(seen["conv0"], train=False))
-        x = seen["pool0"] = -jax.lax.reduce_window(
-            -x,
-            jnp.inf,
-            jax.lax.min,
-            (1, 3, 3, 1),
-            (1, 2, 2, 1),
-            ((0, 0), (1, 1), (1, 1), (0, 0)),
-        )
+        x = seen["pool0"] = layers.max_pool_3x3_stride_2(x)
         for i in range(1, f.num_blocks + 1):
             x, _ = getattr(f, f"denseblock{i}")(x, train=False)
             seen[f"denseblock{i}"] = x

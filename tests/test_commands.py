@@ -1,14 +1,12 @@
 """The stages as their users call them: one process each, exit status, output, files."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import crawl_folders
 import numpy as np
 import pytest
+from command_line import mlgcn
 
 from configs import default
 from mlgcn_jax.commands import graph as graph_command
@@ -17,24 +15,6 @@ from mlgcn_jax.graph import label_graph
 from mlgcn_jax.serving import predict
 
 CONFIG = pathlib.Path(__file__).parent / "tiny_config.py"
-
-
-def mlgcn(*arguments, cwd: pathlib.Path, status: int = 0):
-    """Runs a stage; returns what it wrote to standard output and error."""
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "mlgcn_jax.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=300,
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")

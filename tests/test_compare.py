@@ -1,33 +1,23 @@
 """`mlgcn compare`: several models, one table; a second call trains nothing."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+import shutil
 
 import crawl_folders
 import pytest
+from command_line import mlgcn
 
 CONFIG = pathlib.Path(__file__).parent / "tiny_config.py"
 ROWS = ("densenet_tiny-linear-average", "densenet_tiny-gcn-max")
 
 
-def compare(cwd: pathlib.Path, *arguments: str, status: int = 0):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "mlgcn_jax.cli", "compare", f"--config={CONFIG}"),
-            *("--config.data_dir=data", "--config.build.source=crawl"),
-            *("--workdir=runs", *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=dict(os.environ),
-        timeout=300,
+def compare(cwd: pathlib.Path, *arguments: str, status: int = 0) -> tuple[str, str]:
+    call = (
+        *("compare", f"--config={CONFIG}", "--config.data_dir=data"),
+        *("--config.build.source=crawl", "--workdir=runs", *arguments),
     )
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr
+    return mlgcn(*call, cwd=cwd, status=status)
 
 
 def test_rows_are_trained_once_and_stand_in_one_table(tmp_path):
@@ -52,12 +42,25 @@ def test_rows_are_trained_once_and_stand_in_one_table(tmp_path):
     assert [path.read_text() for path in curves] == before
     assert log.count("resuming at step") == len(ROWS)
 
+    # The second row holds a run of another seed: told before the first is trained.
+    shutil.rmtree(tmp_path / "runs" / ROWS[0])
+    _, errors = compare(
+        tmp_path, f"--rows={','.join(ROWS)}", "--config.seed=1", status=1
+    )
+    assert "seed: 0 -> 1" in errors
+    assert not (tmp_path / "runs" / ROWS[0]).exists()
+
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [("densenet9-gcn-max", "densenet9"), ("densenet_tiny-gcn", "no BACKBONE-HEAD")],
+    [
+        ("densenet9-gcn-max", "densenet9"),
+        ("densenet_tiny-gcn", "no BACKBONE-HEAD"),
+        ("densenet121-gcn-max", "needs at least 29 px"),
+    ],
 )
 def test_a_row_that_is_none_is_told_before_anything_is_trained(tmp_path, row, message):
-    _, errors = compare(tmp_path, f"--rows={ROWS[0]},{row}", status=2)
+    rows = f"--rows={ROWS[0]},{row}"
+    _, errors = compare(tmp_path, rows, "--config.image_size=16", status=2)
     assert message in errors
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,6 @@ import json
 import pathlib
 
 import configurations
-import crawl_folders
 import jax
 import numpy as np
 import pytest
@@ -15,14 +14,6 @@ from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, trained_model
 from mlgcn_jax.training import train
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("data")
-    crawl = crawl_folders.make_crawl_folder(folder / "crawl", num_works=60)
-    crawl_folders.build_dataset(crawl, folder / "built")
-    return folder / "built"
 
 
 @pytest.fixture(scope="module")

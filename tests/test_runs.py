@@ -26,14 +26,6 @@ TINY_CONFIG = pathlib.Path(__file__).parent / "tiny_config.py"
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("data")
-    crawl = crawl_folders.make_crawl_folder(folder / "crawl", num_works=60)
-    crawl_folders.build_dataset(crawl, folder / "built")
-    return folder / "built"
-
-
-@pytest.fixture(scope="module")
 def run(data_dir, tmp_path_factory) -> pathlib.Path:
     """A finished run."""
     workdir = tmp_path_factory.mktemp("run")

@@ -3,8 +3,8 @@
 mlgcn compare --config=configs/paper.py --config.data_dir=DIR --workdir=RUNS
 
 A row is BACKBONE-HEAD-POOLING; all else is as the config says. Each is a run of its
-own, RUNS/ROW, that goes on where it was. RUNS/compare.json has the rows, and the table
-is printed.
+own, RUNS/ROW, that goes on where it was. RUNS/compare.json has the rows that are
+done, and the table is printed.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import config_dict, dataset, files
 from mlgcn_jax.evaluation import evaluate, tables
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import train_state, trained_model
+from mlgcn_jax.runs import run_folder, train_state, trained_model
 from mlgcn_jax.training import config_ranges, train
 from tfds_pixiv import build
 
@@ -36,11 +36,15 @@ flags.mark_flag_as_required("config")
 def main(argv: list[str]) -> int:
     """Runs the stage; returns the exit status."""
     exit_status.check_no_arguments(argv)
-    config_ranges.check(_CONFIG.value)
-    configs = {row: _config_of(row, _CONFIG.value) for row in _ROWS.value}
-    build.build_as_configured(_CONFIG.value)
-    data = dataset.open_dataset(pathlib.Path(_CONFIG.value.data_dir).expanduser())
+    base = _CONFIG.value
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
+    config_ranges.check(base)
+    # All rows before the first is trained: what is wrong shall not come out days later.
+    configs = {row: _config_of(row, base) for row in _ROWS.value}
+    for row, config in configs.items():
+        run_folder.RunFolder(workdir / row).check_same_config(config)
+    build.build_as_configured(base)
+    data = dataset.open_dataset(pathlib.Path(base.data_dir).expanduser())
     mesh = meshes.create_mesh()
     results = {}
     for row, config in configs.items():
@@ -51,21 +55,21 @@ def main(argv: list[str]) -> int:
         model = trained_model.open_run(workdir / row, mesh)
         evaluated = evaluate.evaluate_run(model, data, mesh, split="validation")
         results[row] = evaluated.metrics
+        files.write_json(workdir / "compare.json", results)
         jax.clear_caches()  # the next model shares no program with this one
-    files.write_json(workdir / "compare.json", results)
     print(tables.format_table(results))
     return 0
 
 
 def _config_of(row: str, base: config_dict.ConfigDict) -> config_dict.ConfigDict:
-    """Returns the config of a row, checked before any of them is trained."""
+    """Returns the config of a row, whose model is known to exist."""
+    names = row.split("-")
+    if len(names) != 3:
+        raise app.UsageError(f"--rows: {row!r} is no BACKBONE-HEAD-POOLING")
     config = base.copy_and_resolve_references()
+    config.model.backbone, config.model.head, config.model.pooling = names
     try:
-        model = config.model
-        model.backbone, model.head, model.pooling = row.split("-")
         train_state.model_structure(config, num_labels=1)
     except ValueError as error:
-        raise app.UsageError(
-            f"--rows: {row!r} is no BACKBONE-HEAD-POOLING ({error})"
-        ) from error
+        raise app.UsageError(f"--rows: {row!r}: {error}") from error
     return config

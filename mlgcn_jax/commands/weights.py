@@ -18,9 +18,11 @@ from mlgcn_jax.runs import trained_model
 def main(argv: list[str]) -> None:
     """Runs the stage."""
     if len(argv) != 3:
-        raise app.UsageError(f"expected the folder of a run and a file, got {argv[1:]}")
-    model = trained_model.open_run(pathlib.Path(argv[1]), meshes.create_mesh())
-    out = pathlib.Path(argv[2])
+        raise app.UsageError(
+            f"expected the folder of a run and a file, found {argv[1:]}"
+        )
+    workdir, out = (pathlib.Path(path).expanduser() for path in argv[1:])
+    model = trained_model.open_run(workdir, meshes.create_mesh())
     tensors = torch_weights.to_torch(*model.variables)
     weight_files.write(out, tensors)
     print(f"{len(tensors)} tensors of step {model.step}: {out}")

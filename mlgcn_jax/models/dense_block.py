@@ -1,20 +1,19 @@
 """A dense block in training, in the form that is fastest on a CPU.
 
-`densenet.DenseBlock` is the plain form of the same numbers, and what a GPU is given.
-What differs here:
+`densenet.DenseBlock` has the plain form of the same numbers, which GPUs are given. Here
+features are matrices [m, c], m = b * h * w being all positions of a batch, and:
 
-With m = b * h * w, all positions of a batch, features are matrices [m, c].
-
-* All features lie in one buffer that each layer writes its own to, and their gradients
-  in another that each layer adds to: nothing is concatenated, sliced apart and summed.
+* All features lie in one buffer that each layer writes its own to.
 * Both convolutions are matrix products: XLA's convolution of 128 to 32 channels and its
   gradients take up to twice the time. The 3x3 one is one product to 9 x 32 columns and
   a sum of nine shifts; for its gradient nine shifts of dy are gathered once, and two
   products give the gradients of input and kernel.
 * The gradient is written by hand. Kept for it are the features and what the 1x1
-  convolutions give; norms and ReLUs are computed again.
+  convolutions give; norms and ReLUs are computed again. From layer to layer, backwards,
+  the gradient of the features gets narrower: nothing is sliced apart and added up.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -128,49 +127,38 @@ def _backward(
             layers.Statistics(mean[mine], var[mine]),
             layers.Statistics(d_mean[mine], d_var[mine]),
         )
-        # Second norm, ReLU and convolution. XLA would compute the norms of all layers
-        # first, and read each again when the cache has long lost it: adding nothing of
-        # what the layers after this one gave makes them wait for their turn.
-        (scale, offset), pull = jax.vjp(
-            layers.scale_and_offset, layer.scale2, layer.bias2, inner
+        after, pull = _norm_relu(
+            y, layer.scale2, layer.bias2, inner, wait_for=d_mean[0]
         )
-        scale += 0.0 * d_mean[0]
-        before = _norm(y, scale, offset)
         d_after, d_kernel2 = _convolution_gradient(
-            jax.nn.relu(before), layer.kernel2, d_new, (b, h, w)
+            after, layer.kernel2, d_new, (b, h, w)
         )
-        d_before = jnp.where(before > 0, d_after, 0.0)
-        d_scale2, d_bias2, d_statistics = pull(((d_before * y).sum(0), d_before.sum(0)))
+        d_y, d_scale2, d_bias2, d_statistics = pull(d_after)
         d_statistics = jax.tree.map(jnp.add, d_statistics, d_inner)
-        d_y = _add_gradient_of_statistics(
-            d_before * scale[None, :], y, inner, d_statistics
-        )
+        d_y = _add_gradient_of_statistics(d_y, y, inner, d_statistics)
 
-        # First norm, ReLU and convolution.
-        x = features[:, :c]
-        (scale, offset), pull = jax.vjp(
-            layers.scale_and_offset,
+        known = layers.Statistics(mean[:c], var[:c])
+        after, pull = _norm_relu(
+            features[:, :c],
             layer.scale1,
             layer.bias1,
-            layers.Statistics(mean[:c], var[:c]),
+            known,
+            wait_for=d_statistics.mean[0],
         )
-        scale += 0.0 * d_statistics.mean[0]
-        before = _norm(x, scale, offset)
         # As (k, c) and turned: of the two orders of this product the faster one.
-        d_kernel1 = jnp.einsum("mk,mc->kc", d_y, jax.nn.relu(before)).T
+        d_kernel1 = jnp.einsum("mk,mc->kc", d_y, after).T
         d_after = jnp.einsum("mk,ck->mc", d_y, layer.kernel1[0, 0])
-        d_before = jnp.where(before > 0, d_after, 0.0)
-        d_scale1, d_bias1, d_statistics = pull(((d_before * x).sum(0), d_before.sum(0)))
-        d_mean = d_mean.at[:c].add(d_statistics.mean)
-        d_var = d_var.at[:c].add(d_statistics.var)
-        d_features = d_features[:, :c] + d_before * scale[None, :]
+        d_known, d_scale1, d_bias1, d_statistics = pull(d_after)
+        d_features = d_features[:, :c] + d_known
+        d_mean = d_mean[:c] + d_statistics.mean
+        d_var = d_var[:c] + d_statistics.var
         gradients.append(
             LayerParams(
                 d_scale1, d_bias1, d_kernel1[None, None], d_scale2, d_bias2, d_kernel2
             )
         )
     d_x = d_features.reshape(b, h, w, c)
-    return gradients[::-1], d_x, layers.Statistics(d_mean[:c], d_var[:c])
+    return gradients[::-1], d_x, layers.Statistics(d_mean, d_var)
 
 
 dense_block.defvjp(_forward, _backward)
@@ -184,6 +172,35 @@ def _norm(
     x: Float[Array, "m c"], scale: Float[Array, " c"], offset: Float[Array, " c"]
 ) -> Float[Array, "m c"]:
     return x * scale[None, :] + offset[None, :]
+
+
+def _norm_relu(
+    x: Float[Array, "m c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    statistics: layers.Statistics,
+    *,
+    wait_for: Float[Array, ""],
+) -> tuple[Float[Array, "m c"], Callable]:
+    """Returns a norm and ReLU computed again, and what pulls a gradient back.
+
+    That is from the output to x (without the part through the statistics), scale, bias
+    and statistics. Left alone, XLA would compute the norms of all layers first and read
+    each again when the cache has long lost it: adding nothing of a number that the
+    layer before it in the backward pass gives makes each wait for its turn.
+    """
+    (factor, offset), pull = jax.vjp(layers.scale_and_offset, scale, bias, statistics)
+    factor += 0.0 * wait_for
+    before = _norm(x, factor, offset)
+
+    def pull_back(
+        d_after: Float[Array, "m c"],
+    ) -> tuple[Array, Array, Array, layers.Statistics]:
+        d_before = jnp.where(before > 0, d_after, 0.0)
+        through_norm = pull(((d_before * x).sum(0), d_before.sum(0)))
+        return d_before * factor[None, :], *through_norm
+
+    return jax.nn.relu(before), pull_back
 
 
 def _add_gradient_of_statistics(

@@ -48,6 +48,15 @@ class MultiLabelModel(nnx.Module):
         self.head = head
         self.pooling = pooling
 
+    def check_image_size(self, image_size: int) -> None:
+        """Raises ValueError where images with such a side leave no feature map."""
+        smallest = self.backbone.min_image_size_px
+        if image_size < smallest:
+            raise ValueError(
+                f"images of {image_size} px leave no feature map; this backbone needs "
+                f"at least {smallest} px: set config.image_size"
+            )
+
     def features(
         self, image: UInt8[Array, "b h w 3"], *, train: bool
     ) -> Float[Array, "b d"]:
@@ -56,12 +65,7 @@ class MultiLabelModel(nnx.Module):
         Raises:
             ValueError: the image is smaller than the backbone can take.
         """
-        smallest = self.backbone.min_image_size_px
-        if min(image.shape[1:3]) < smallest:
-            raise ValueError(
-                f"image of {image.shape[1]}x{image.shape[2]} px leaves no feature map; "
-                f"this backbone needs at least {smallest} px: set config.image_size"
-            )
+        self.check_image_size(min(image.shape[1:3]))
         mean = jnp.asarray(PIXEL_MEAN)[None, None, None, :]
         std = jnp.asarray(PIXEL_STD)[None, None, None, :]
         x = (image.astype(jnp.float32) / 255.0 - mean) / std

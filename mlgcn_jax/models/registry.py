@@ -55,18 +55,21 @@ def create_model(
     eager construction is slow.
 
     Raises:
-        ValueError: a name is not registered; the message lists those that are.
+        ValueError: a name is not registered; the message lists those that are. The
+            images are smaller than the backbone can take.
     """
     backbone = _find(BACKBONES, config.model.backbone, "config.model.backbone")
     head = _find(HEADS, config.model.head, "config.model.head")
     dtype = _find(DTYPES, config.model.dtype, "config.model.dtype")
     _find(multi_label_model.POOLINGS, config.model.pooling, "config.model.pooling")
     features = backbone(dtype=dtype, rngs=rngs)
-    return multi_label_model.MultiLabelModel(
+    model = multi_label_model.MultiLabelModel(
         features,
         head(config, num_labels, features.num_features, rngs),
         pooling=config.model.pooling,
     )
+    model.check_image_size(config.image_size)
+    return model
 
 
 def _find(table: dict[str, T], name: str, key: str) -> T:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from flax import traverse_util
 
@@ -58,7 +57,7 @@ def to_torch(
     flat = traverse_util.flatten_dict(params) | traverse_util.flatten_dict(batch_stats)
     classifier = _classifier(params)
     return {
-        _name(path, classifier): _swap_layout(np.asarray(value, np.float32), "torch")
+        _name(path, classifier): _to_torch_layout(np.asarray(value, np.float32))
         for path, value in flat.items()
     }
 
@@ -88,41 +87,42 @@ def from_torch(
     ours = traverse_util.flatten_dict({"params": params, "batch_stats": batch_stats})
     classifier = _classifier(params)
     paths = {_name(path[1:], classifier): path for path in ours}
-    shapes = {
-        name: jax.eval_shape(lambda x: _swap_layout(x, "torch"), ours[path]).shape
-        for name, path in paths.items()
-    }
+    in_head = {name for name, path in paths.items() if path[1] == "head"}
 
-    backbone = [name for name, path in paths.items() if path[1] == "backbone"]
-    head = [name for name in paths if name not in backbone]
-    faults = [
-        fault for name in backbone if (fault := _fault(name, found, tensors, shapes))
-    ]
-    missing = [name for name in head if _fault(name, found, tensors, shapes)]
-    used = backbone if missing else list(paths)
-    left_out = {
-        original: _why_left_out(name)
-        for name, original in found.items()
-        if name not in used
+    faults = {
+        name: fault
+        for name, path in paths.items()
+        if (fault := _fault(name, tensors.get(found.get(name, "")), ours[path]))
     }
-    faults += [f"{name} is unknown" for name, why in left_out.items() if not why]
-    if faults:
-        more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"not the weights of this backbone: {'; '.join(faults[:_SHOWN])}{more}; "
-            "set config.model.backbone to the one that they are of"
-        )
+    missing = [name for name in faults if name in in_head]
+    used = [name for name in paths if not missing or name not in in_head]
+    left_out = {found[name]: _why_left_out(name) for name in found.keys() - set(used)}
+    _check_is_of_backbone(
+        [fault for name, fault in faults.items() if name not in in_head]
+        + [f"{name} is unknown" for name, why in left_out.items() if not why]
+    )
+
     new = {
-        paths[name]: _swap_layout(tensors[found[name]].astype(np.float32), "ours")
+        paths[name]: _to_our_layout(tensors[found[name]].astype(np.float32))
         for name in used
     }
     variables = traverse_util.unflatten_dict(ours | new)
     report = Report(
         used=[found[name] for name in used],
-        left_out={name: why for name, why in left_out.items() if why},
+        left_out={name: why for name, why in sorted(left_out.items()) if why},
         missing=missing,
     )
     return variables["params"], variables["batch_stats"], report
+
+
+def _check_is_of_backbone(faults: list[str]) -> None:
+    if not faults:
+        return
+    more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    raise ValueError(
+        f"not the weights of this backbone: {'; '.join(faults[:_SHOWN])}{more}; "
+        "set config.model.backbone to the one that they are of"
+    )
 
 
 def _classifier(params: Mapping[str, Any]) -> str:
@@ -148,25 +148,23 @@ def _name_of_today(name: str) -> str:
     return name
 
 
-def _swap_layout(kernel: Any, target: str) -> Any:
-    """Returns a convolution's kernel in the other layout, all else as it is."""
-    if kernel.ndim != 4:
-        return kernel
-    # ours [h, w, in, out], PyTorch's [out, in, h, w]
-    return kernel.transpose((3, 2, 0, 1) if target == "torch" else (2, 3, 1, 0))
+def _to_torch_layout(x: np.ndarray) -> np.ndarray:
+    # of convolutions alone: [h, w, in, out] -> [out, in, h, w]
+    return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x
 
 
-def _fault(
-    name: str,
-    found: Mapping[str, str],
-    tensors: Mapping[str, np.ndarray],
-    shapes: Mapping[str, tuple[int, ...]],
-) -> str | None:
-    if name not in found:
+def _to_our_layout(x: np.ndarray) -> np.ndarray:
+    # of convolutions alone: [out, in, h, w] -> [h, w, in, out]
+    return x.transpose(2, 3, 1, 0) if x.ndim == 4 else x
+
+
+def _fault(name: str, tensor: np.ndarray | None, ours: Any) -> str | None:
+    """Returns what keeps a tensor from taking the place of one of ours."""
+    if tensor is None:
         return f"{name} is missing"
-    shape = tensors[found[name]].shape
-    if shape != shapes[name]:
-        return f"{found[name]} has the shape {shape}, expected {shapes[name]}"
+    expected = _to_torch_layout(np.asarray(ours)).shape
+    if tensor.shape != expected:
+        return f"{name} has the shape {tensor.shape}, expected {expected}"
     return None
 
 

@@ -102,7 +102,7 @@ class RunFolder:
                 file of it is damaged.
         """
         self.check_whole()
-        self._check_same_config(config)
+        self.check_same_config(config)
         self._check_same_dataset(data)
         self._write_config(config, data)
 
@@ -153,7 +153,14 @@ class RunFolder:
             )
         return found
 
-    def _check_same_config(self, config: config_dict.ConfigDict) -> None:
+    def check_same_config(self, config: config_dict.ConfigDict) -> None:
+        """Checks that a run that is there already can go on with this config.
+
+        Raises:
+            ValueError: it has another one; the message says what differs.
+        """
+        if not self.config.is_file():
+            return
         before = _flat(self.read_config().to_dict())
         now = _flat(config.to_dict())
         changed = [
