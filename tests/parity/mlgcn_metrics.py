@@ -18,6 +18,10 @@ class Counts(NamedTuple):
     predicted: torch.Tensor
     present: torch.Tensor
 
+    def with_positives(self) -> "Counts":
+        """Those of the labels that have a positive."""
+        return Counts(*(values[self.present > 0] for values in self))
+
 
 def average_precision(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean over a label's images of the precision at their rank, `[l]`.
