@@ -6,7 +6,7 @@ import pathlib
 import crawl_folders
 import numpy as np
 import pytest
-from command_line import mlgcn
+from command_line import mlgcn, preempt
 
 from configs import default
 from mlgcn_jax.commands import graph as graph_command
@@ -49,6 +49,15 @@ def test_launching_again_does_not_train_again(launched):
     again, _ = mlgcn(*call, cwd=folder)
     assert again == output
     assert (folder / "run" / "metrics.jsonl").read_text() == curves
+
+
+def test_a_launch_preempted_while_it_builds_goes_on(launched):
+    folder, call, output = launched
+    call = [argument.replace("=run", "=run2") for argument in call]
+    call = [argument.replace("=data", "=data2") for argument in call]
+    preempt(*call, cwd=folder, when=(folder / "data2").exists)
+    again, _ = mlgcn(*call, cwd=folder)
+    assert again == output.replace("run", "run2").replace("data", "data2")
 
 
 def test_graph_shows_and_writes(launched):
