@@ -11,6 +11,8 @@ import types
 
 from absl import app, flags, logging
 
+from mlgcn_jax.commands import exit_status
+
 STAGES = {
     "build": "make a dataset of a folder of pictures and their tags",
     "graph": "show and write the label graph of a dataset",
@@ -29,12 +31,13 @@ _DEBUG = flags.DEFINE_boolean(
 
 _FAILURE = 1
 _WRONG_CALL = 2
-_INTERRUPTED = 128 + signal.SIGINT
 
 
 def main() -> int:
     """Runs the stage that the command line names; returns the exit status."""
     stage, *arguments = sys.argv[1:] or [""]
+    # Like Ctrl-C, so that what is half done is cleared away. Training saves instead.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(exit_status.PREEMPTED))
     try:
         if stage in ("-h", "--help"):
             print(_usage())
@@ -49,7 +52,7 @@ def main() -> int:
             return 0
         return _run(module, f"mlgcn {stage}", arguments)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return exit_status.INTERRUPTED
 
 
 def _run(module: types.ModuleType, name: str, arguments: list[str]) -> int:

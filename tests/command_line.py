@@ -2,23 +2,47 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 
 def mlgcn(*arguments, cwd: pathlib.Path, status: int = 0) -> tuple[str, str]:
     """Runs a stage; returns what it wrote to standard output and error."""
+    return _finish(_start(arguments, cwd), status)
+
+
+def preempt(*arguments, cwd: pathlib.Path, when: Callable[[], bool]) -> tuple[str, str]:
+    """Runs a stage and sends SIGTERM as soon as `when`: it must end with status 75."""
+    process = _start(arguments, cwd)
+    while process.poll() is None and not when():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    return _finish(process, status=75)
+
+
+def _start(arguments, cwd: pathlib.Path) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
     }
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "mlgcn_jax.cli", *map(str, arguments)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
         env=environment,
-        timeout=300,
     )
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr
+
+
+def _finish(process: subprocess.Popen[str], status: int) -> tuple[str, str]:
+    with process:
+        try:
+            output, errors = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == status, errors
+    return output, errors

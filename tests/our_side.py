@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.benchmarks import cases
+from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.models import layers, multi_label_model, torch_weights
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
@@ -75,6 +76,13 @@ def stages(case: Case) -> dict[str, jax.Array]:
         return seen
 
     return forward(case.variables, case.batch.image, place_graph(case))
+
+
+def scores(case: Case) -> np.ndarray:
+    """Scores in evaluation, as `mlgcn evaluate` and `mlgcn predict` compute them."""
+    scorer = scoring.Scorer(case.graphdef, case.mesh)
+    scorer.load(case.variables, place_graph(case))
+    return scorer(case.batch.image)
 
 
 def first_gradient(case: Case) -> tuple[jax.Array, dict[str, np.ndarray]]:

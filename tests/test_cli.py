@@ -1,5 +1,7 @@
 """The command line: help, wrong calls, exit statuses, what a user reads."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -84,6 +86,18 @@ def test_a_config_file_that_does_not_load_is_told_in_one_line(
     assert message in line
     done = mlgcn("train", f"--config={tmp_path / 'config.py'}", "--debug")
     assert "Traceback" in done.stderr
+
+
+def test_sigterm_ends_any_stage_with_status_75(tmp_path):
+    """Here while it waits for its config, of which nobody writes a line."""
+    pipe = tmp_path / "config.py"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "mlgcn_jax.cli", "train", f"--config={pipe}"]
+    with subprocess.Popen([*command, "--workdir=x"], stderr=subprocess.PIPE) as process:
+        with pipe.open("w"):  # opens once the other end is opened
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 75
+        assert process.stderr is not None and process.stderr.read() == b""
 
 
 def test_a_failure_is_one_line_with_status_1_and_a_traceback_for_those_who_ask(

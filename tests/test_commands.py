@@ -2,11 +2,12 @@
 
 import json
 import pathlib
+import shutil
 
 import crawl_folders
 import numpy as np
 import pytest
-from command_line import mlgcn
+from command_line import mlgcn, preempt
 
 from configs import default
 from mlgcn_jax.commands import graph as graph_command
@@ -49,6 +50,13 @@ def test_launching_again_does_not_train_again(launched):
     again, _ = mlgcn(*call, cwd=folder)
     assert again == output
     assert (folder / "run" / "metrics.jsonl").read_text() == curves
+
+
+def test_a_launch_preempted_while_it_builds_goes_on(launched, tmp_path):
+    folder, call, output = launched
+    shutil.copytree(folder / "crawl", tmp_path / "crawl")
+    preempt(*call, cwd=tmp_path, when=(tmp_path / "data").exists)
+    assert mlgcn(*call, cwd=tmp_path)[0] == output
 
 
 def test_graph_shows_and_writes(launched):

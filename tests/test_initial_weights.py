@@ -12,8 +12,8 @@ from absl import app
 from mlgcn_jax.commands import weights
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import run_folder, trained_model
-from mlgcn_jax.training import train
+from mlgcn_jax.runs import run_folder, train_state, trained_model
+from mlgcn_jax.training import initial_weights, train
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,21 @@ def test_a_file_of_another_model_stops_the_run_before_it_starts(data_dir, tmp_pa
     config.initial_weights = str(tmp_path / "none.npz")
     with pytest.raises(FileNotFoundError, match="no file of weights"):
         train.train_and_evaluate(config, tmp_path / "run")
+
+
+def test_a_file_is_checked_without_a_run(tmp_path):
+    backbone = torch_weights.to_torch(*zeros("densenet_tiny"))
+    path = tmp_path / "weights.npz"
+    weight_files.write(path, backbone)
+    initial_weights.check(path, configurations.tiny())
+    with pytest.raises(ValueError, match=r"not the weights of this backbone.*missing"):
+        initial_weights.check(path, configurations.tiny(model__backbone="resnet50"))
+
+
+def zeros(backbone: str) -> train_state.Variables:
+    config = configurations.tiny(model__backbone=backbone)
+    _, abstract = train_state.model_structure(config, num_labels=6)
+    return jax.tree.map(lambda x: np.zeros(x.shape, np.float32), abstract)
 
 
 def test_a_wrong_call_is_told(run, tmp_path):

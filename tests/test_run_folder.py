@@ -49,6 +49,18 @@ def test_the_same_config_goes_on_and_another_is_an_error(tmp_path, datasets):
     assert folder.read_config().optimizer.learning_rate == 0.001
 
 
+def test_a_new_run_has_no_results_of_one_that_was_there_before(tmp_path, datasets):
+    folder = run_folder.RunFolder(tmp_path)
+    create(folder, configurations.tiny(), datasets[0])
+    results = (folder.metrics, folder.per_label, folder.predictions)
+    for path in results:
+        path.touch()
+    folder.reopen(configurations.tiny(), datasets[0])
+    assert all(path.exists() for path in results)
+    create(folder, configurations.tiny(), datasets[0])
+    assert not any(path.exists() for path in results)
+
+
 def test_another_dataset_is_an_error(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
     create(folder, configurations.tiny(), datasets[0])

@@ -230,6 +230,48 @@ def test_a_signal_while_validating_ends_the_run_at_once(
     assert validated == [steps_per_epoch, 2 * steps_per_epoch]
 
 
+def test_a_signal_in_the_last_moment_is_told_though_the_run_is_done(
+    data_dir, tmp_path, monkeypatch
+):
+    """Whoever would go on with something else after it must know."""
+    config = configurations.tiny(data_dir, num_epochs=1)
+    compute = metrics.compute_metrics
+
+    def compute_and_be_stopped(scores, labels):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return compute(scores, labels)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(metrics, "compute_metrics", compute_and_be_stopped)
+        assert train.train_and_evaluate(config, tmp_path) == signal.SIGTERM
+    log = run_folder.RunFolder(tmp_path).metrics_log.read_text()
+    assert "validation" in log.splitlines()[-1]
+    assert train.train_and_evaluate(config, tmp_path) is None
+    assert run_folder.RunFolder(tmp_path).metrics_log.read_text() == log
+
+
+def test_metrics_are_read_back_where_they_are_of_the_same(run, data_dir, tmp_path):
+    data = dataset.open_dataset(data_dir)
+    model = open_model(run)
+    folder, step = model.folder, model.step
+    results, _ = evaluate.evaluate_run(
+        model, data, meshes.create_mesh(), split="validation"
+    )
+
+    def read(data=data, split="validation", step=step):
+        return evaluate.read_metrics(folder, data, split=split, step=step)
+
+    assert read() == results
+    assert read(step=step - 1) is None
+    assert read(split="train") is None
+    crawl = crawl_folders.make_crawl_folder(tmp_path / "crawl")
+    assert read(data=crawl_folders.build_dataset(crawl, tmp_path / "built")) is None
+    folder.metrics.write_text("{")
+    assert read() is None
+    folder.metrics.unlink()
+    assert read() is None
+
+
 def test_another_dataset_of_the_same_labels_is_evaluated_with_a_warning(
     run, tmp_path, caplog
 ):

@@ -3,7 +3,7 @@ import numpy as np
 from mlgcn_jax.evaluation import tables
 
 
-def results(m_ap: float | None, cf1: float, of1: float, top3: tuple[float, float]):
+def results(m_ap: float | None, cf1: float | None, of1: float | None, top3: tuple):
     return {
         "mAP": m_ap,
         "CF1": cf1,
@@ -23,6 +23,22 @@ def test_table_like_the_papers():
         "ResNet-101   65.1   62.3   60.2       62.6       59.2",
         "GCN          79.3   73.2   75.2       69.8       70.4",
         "none            -    0.0  100.0        0.0        0.0",
+    ]
+
+
+def test_deviations_stand_beside_their_means():
+    spread = results(0.0123, 0.001, 0.1, (0.0, 0.02))
+    rows = {
+        "GCN": {**results(0.793, 0.732, 1.0, (0.698, 0.704)), "std": spread},
+        "one seed": {
+            **results(0.793, 0.732, 1.0, (0.698, 0.704)),
+            "std": results(None, None, None, (None, None)),
+        },
+    }
+    assert tables.format_table(rows).splitlines() == [
+        "model            mAP         CF1           OF1   top-3 CF1   top-3 OF1",
+        "GCN       79.3 ± 1.2  73.2 ± 0.1  100.0 ± 10.0  69.8 ± 0.0  70.4 ± 2.0",
+        "one seed        79.3        73.2         100.0        69.8        70.4",
     ]
 
 

@@ -4,7 +4,7 @@ import signal
 
 from absl import app
 
-PREEMPTED = 75  # EX_TEMPFAIL: saved, start the same command again
+PREEMPTED = 75  # EX_TEMPFAIL, by SIGTERM: start the same command again
 INTERRUPTED = 128 + signal.SIGINT
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Int64
 from mlgcn_jax.data import dataset, files, input_pipeline
 from mlgcn_jax.evaluation import metrics, scoring
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import trained_model
+from mlgcn_jax.runs import run_folder, trained_model
 
 
 class Predictions(NamedTuple):
@@ -128,6 +128,18 @@ def evaluate_run(
     _write_per_label(model.folder.per_label, per_label, names)
     files.write_json(model.folder.metrics, results)
     return Evaluation(results, per_label)
+
+
+def read_metrics(
+    folder: run_folder.RunFolder, data: dataset.Dataset, *, split: str, step: int
+) -> dict[str, Any] | None:
+    """Returns what `evaluate_run` wrote, None where that was of anything else."""
+    try:
+        found = files.read_json(folder.metrics)
+    except (FileNotFoundError, ValueError):  # never evaluated, or the file is damaged
+        return None
+    wanted = {"split": split, "step": step, "dataset_fingerprint": data.fingerprint}
+    return found if wanted.items() <= found.items() else None
 
 
 def _write_predictions(

@@ -13,17 +13,32 @@ def format_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns one line a model, in percent (Table 2).
 
     Args:
-        rows: name of the model -> what `metrics.compute_metrics` returned.
+        rows: name of the model -> what `metrics.compute_metrics` returned, or
+            `seeds.summarize`, whose standard deviations are shown too.
     """
-    name_width = max(len(name) for name in ("model", *rows))
-    widths = [max(len(column), 5) for column in _COLUMNS]
-    lines = [_line("model".ljust(name_width), _COLUMNS, widths)]
-    for name, row in rows.items():
-        top3 = row["top3"]
-        values = (row["mAP"], row["CF1"], row["OF1"], top3["CF1"], top3["OF1"])
-        cells = ["-" if v is None else f"{100 * v:.1f}" for v in values]
-        lines.append(_line(name.ljust(name_width), cells, widths))
-    return "\n".join(lines)
+    lines = [("model", _COLUMNS)] + [(name, _cells(row)) for name, row in rows.items()]
+    names, cells = zip(*lines, strict=True)
+    name_width = max(map(len, names))
+    widths = [max(5, *map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        _line(name.ljust(name_width), line, widths) for name, line in lines
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
+    std = row.get("std")
+    spread = _values(std) if std else [None] * len(_COLUMNS)
+    return [
+        ("-" if mean is None else f"{100 * mean:.1f}")
+        + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+        for mean, deviation in zip(_values(row), spread, strict=True)
+    ]
+
+
+def _values(row: Mapping[str, Any]) -> list[float | None]:
+    """Returns the numbers of a line, in the order of the columns."""
+    top3 = row["top3"]
+    return [row["mAP"], row["CF1"], row["OF1"], top3["CF1"], top3["OF1"]]
 
 
 def format_per_label(labels: Sequence[str], columns: Mapping[str, np.ndarray]) -> str:

@@ -88,7 +88,9 @@ class RunFolder:
         graph: label_graph.LabelGraph,
         counted: statistics.LabelStatistics,
     ) -> None:
-        """Writes what the run is made of."""
+        """Writes what the run is made of; results of one that was here before go."""
+        for path in (self.metrics, self.per_label, self.predictions):
+            path.unlink(missing_ok=True)
         labels.write_vocabulary(data.vocabulary, self.labels)
         label_graph.save_label_graph(self.label_graph, graph, counted)
         checksums.write(self.workdir, [self.labels, self.label_graph])
@@ -103,7 +105,7 @@ class RunFolder:
         """
         self.check_whole()
         self.check_same_config(config)
-        self._check_same_dataset(data)
+        self.check_same_dataset(data)
         self._write_config(config, data)
 
     def _write_config(
@@ -154,13 +156,11 @@ class RunFolder:
         return found
 
     def check_same_config(self, config: config_dict.ConfigDict) -> None:
-        """Checks that a run that is there already can go on with this config.
+        """Checks that the run can go on with this config.
 
         Raises:
             ValueError: it has another one; the message says what differs.
         """
-        if not self.config.is_file():
-            return
         before = _flat(self.read_config().to_dict())
         now = _flat(config.to_dict())
         changed = [
@@ -175,7 +175,8 @@ class RunFolder:
                 "another --workdir"
             )
 
-    def _check_same_dataset(self, data: dataset.Dataset) -> None:
+    def check_same_dataset(self, data: dataset.Dataset) -> None:
+        """Raises ValueError where the run was trained on another dataset."""
         before = self.read_dataset()
         if before["fingerprint"] != data.fingerprint:
             raise ValueError(

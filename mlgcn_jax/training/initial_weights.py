@@ -5,13 +5,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import files
+from mlgcn_jax.data import config_dict, files
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, train_state
+
+
+def check(path: pathlib.Path, config: config_dict.ConfigDict) -> None:
+    """Checks that a file has the weights of the config's backbone.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or does not fit the backbone.
+    """
+    _, abstract = train_state.model_structure(config, num_labels=1)
+    _read(path, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract))
 
 
 def load(
@@ -28,13 +40,7 @@ def load(
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or does not fit the backbone.
     """
-    tensors = weight_files.read(path)
-    try:
-        params, batch_stats, report = torch_weights.from_torch(
-            tensors, *jax.device_get(state.variables)
-        )
-    except ValueError as error:
-        raise ValueError(f"config.initial_weights={path}: {error}") from error
+    params, batch_stats, report = _read(path, jax.device_get(state.variables))
     files.write_json(folder.initial_weights, {"file": str(path), **report._asdict()})
     logging.info(
         "initial weights: %d tensors of %s; %s; details in %s",
@@ -52,3 +58,13 @@ def load(
     return state._replace(
         variables=place(variables), ema=state.ema and place(variables)
     )
+
+
+def _read(
+    path: pathlib.Path, initialised: train_state.Variables
+) -> tuple[dict[str, Any], dict[str, Any], torch_weights.Report]:
+    tensors = weight_files.read(path)
+    try:
+        return torch_weights.from_torch(tensors, *initialised)
+    except ValueError as error:
+        raise ValueError(f"config.initial_weights={path}: {error}") from error

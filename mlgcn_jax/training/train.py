@@ -37,8 +37,8 @@ def train_and_evaluate(
     stopped (same devices).
 
     Returns:
-        The number of the signal that stopped it early, with everything saved; None
-        where it ran to its end.
+        The number of the signal that asked it to stop, with everything saved (in its
+        last moments it may have come to its end all the same); None where none did.
 
     Raises:
         ValueError: bad config, dataset or run folder; the message says which and what
@@ -48,14 +48,15 @@ def train_and_evaluate(
     config_ranges.check(config)
     folder = run_folder.RunFolder(workdir)
     with folder.locked(), interruption.catch_signals() as interrupted:
-        return _train(config, folder, interrupted)
+        _train(config, folder, interrupted)
+    return interrupted.signal
 
 
 def _train(
     config: config_dict.ConfigDict,
     folder: run_folder.RunFolder,
     interrupted: interruption.Interruption,
-) -> int | None:
+) -> None:
     # --- Devices and dataset ---
     compilation_cache.enable()
     mesh = meshes.create_mesh()
@@ -161,7 +162,7 @@ def _train(
                     _validate(config, data, scorer, step, writer, interrupted)
                     reporter.resume_clock()
                 if step == num_steps:
-                    return None
+                    return
                 interrupted.check()
                 wait_start = time.perf_counter()
                 batch = next(batches)
@@ -181,7 +182,6 @@ def _train(
                 reporter.report()
                 saver.save(state)
             logging.info("stopped by a signal at step %d; everything is saved", step)
-            return interrupted.signal
 
 
 def _validate(

@@ -4,11 +4,14 @@ PyTorch computes in float64, so what is measured is our rounding alone.
 """
 
 import golden_case
+import mlgcn_metrics
 import numpy as np
 import our_side
 import pytest
 import reference
 import torch
+
+from mlgcn_jax.evaluation import metrics
 
 
 def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -69,6 +72,33 @@ def test_five_updates_are_those_of_pytorch(batch):
         moved = np.linalg.norm(theirs.weights[name] - case.weights[name])
         apart = np.linalg.norm(theirs.weights[name] - weights[name])
         assert apart <= 1e-2 * moved, name
+
+
+def test_scores_and_metrics_after_five_updates_are_those_of_pytorch(batch):
+    """In evaluation: the running statistics of five batches, twice as many images."""
+    case = reference.make_case("densenet_tiny", batch)
+    reference.train(case, num_steps=5, learning_rate=1e-3)
+    mine = our_side.make_case("densenet_tiny", batch, case.weights)
+    _, weights = our_side.train(mine, num_steps=5, learning_rate=1e-3)
+
+    unseen = golden_case.make_batch(16, 64)
+    image = torch.from_numpy(unseen.image).permute(0, 3, 1, 2)  # [b, 3, h, w]
+    with torch.no_grad():
+        logits = case.model.eval()(image)
+    ours = our_side.scores(our_side.make_case("densenet_tiny", unseen, weights))
+    np.testing.assert_allclose(ours, torch.sigmoid(logits), rtol=0, atol=2e-4)
+    assert ours.std() > 0.1  # they say something
+
+    labels = unseen.labels > 0
+    computed = metrics.compute_metrics(ours, labels)
+    y = torch.from_numpy(labels)
+    ap = mlgcn_metrics.average_precision(logits, y)
+    counts = mlgcn_metrics.overall(logits, y).with_positives()
+    expected = (ap.nanmean().item(), mlgcn_metrics.evaluate(counts)["CF1"])
+    # Where two images of a label change places, or one passes the threshold, rounding
+    # moves a mean over the 37 labels that have a positive by at most that.
+    found = (computed["mAP"], computed["CF1"])
+    assert found == pytest.approx(expected, abs=1 / 37)
 
 
 def test_densenet121_trains_as_in_pytorch(batch):
