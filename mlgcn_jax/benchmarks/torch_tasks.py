@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from mlgcn_jax.benchmarks import cases, torch_model
-from mlgcn_jax.data import dataset, images, input_pipeline
+from mlgcn_jax.data import dataset, input_pipeline, stored_jpeg
 from mlgcn_jax.models import heads
 
 Task = tuple[Callable[[], object], dict[str, float]]
@@ -116,7 +116,8 @@ class _Pictures(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         example = self._source[index]
-        image = images.letterbox(images.load_rgb(example["image"]), self._image_size)
+        image = np.empty((self._image_size, self._image_size, 3), np.uint8)
+        stored_jpeg.letterbox(example["image"], image)
         return image, input_pipeline.multi_hot([example["labels"]], cases.NUM_LABELS)[0]
 
 
