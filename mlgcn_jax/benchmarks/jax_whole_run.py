@@ -43,9 +43,7 @@ class Jax:
             config, tx, self._mesh, num_labels=num_labels
         )
 
-    def update(
-        self, batch: dict[str, np.ndarray], learning_rate: Float32[np.ndarray, ""]
-    ) -> None:
+    def update(self, batch: dict[str, np.ndarray], learning_rate: float) -> None:
         """Does one step."""
         del learning_rate  # the step has its schedule
         on_device = jax.device_put(batch, meshes.batch_sharded(self._mesh))

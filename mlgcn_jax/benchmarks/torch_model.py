@@ -17,7 +17,12 @@ from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import heads, multi_label_model
 
 DENSENETS = {
-    "densenet_tiny": functools.partial(torchvision.models.DenseNet, 8, (2, 2), 16),
+    "densenet_tiny": functools.partial(
+        torchvision.models.DenseNet,
+        8,
+        (2, 2),  # pyright: ignore[reportArgumentType]: any number of blocks works
+        16,
+    ),
     "densenet121": torchvision.models.densenet121,
 }
 

@@ -29,12 +29,10 @@ class Torch:
         self._model = torch_tasks.to_device(model)
         self._optimizer = torch_tasks.create_optimizer(self._model)
 
-    def update(
-        self, batch: dict[str, np.ndarray], learning_rate: Float32[np.ndarray, ""]
-    ) -> None:
+    def update(self, batch: dict[str, np.ndarray], learning_rate: float) -> None:
         """Does one step."""
         for group in self._optimizer.param_groups:
-            group["lr"] = float(learning_rate)
+            group["lr"] = learning_rate
         torch_tasks.train_step(
             self._model.train(),
             self._optimizer,

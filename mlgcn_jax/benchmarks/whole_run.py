@@ -33,11 +33,13 @@ class Prepared:
 
     def __init__(self, folder: pathlib.Path):
         """Reads all but the weights."""
-        config = ml_collections.ConfigDict(files.read_json(folder / "config.json"))
-        self.config: config_dict.ConfigDict = config
+        config: config_dict.ConfigDict = ml_collections.ConfigDict(
+            files.read_json(folder / "config.json")
+        )
+        self.config = config
         self.data = dataset.open_dataset(pathlib.Path(config.data_dir))
         self.graph, _ = label_graph.load_label_graph(folder / "label_graph.npz")
-        self.learning_rates = np.load(folder / "learning_rates.npy")
+        self.learning_rates = np.load(folder / "learning_rates.npy").tolist()
         self._weights = folder / "weights.npz"
 
     def read_weights(self) -> dict[str, np.ndarray]:
@@ -49,9 +51,7 @@ class Prepared:
 class Side(Protocol):
     """A framework with a model on the device."""
 
-    def update(
-        self, batch: dict[str, np.ndarray], learning_rate: Float32[np.ndarray, ""]
-    ) -> None:
+    def update(self, batch: dict[str, np.ndarray], learning_rate: float) -> None:
         """Does one step."""
         ...
 

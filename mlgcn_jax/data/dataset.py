@@ -57,7 +57,9 @@ class Examples:
         if not 0 <= index < len(self):
             raise IndexError(f"{self._name} has {len(self)} examples, not {index}")
         try:
-            record = tf_example_pb2.Example.FromString(self._records[index])
+            # The class is made at run time, where pyright does not look.
+            parse = tf_example_pb2.Example.FromString  # pyright: ignore
+            record = parse(self._records[index])
         except Exception as error:  # array_record raises bare RuntimeErrors
             raise ValueError(
                 f"example {index} of {self._name} cannot be read ({error}); the "
