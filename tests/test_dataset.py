@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from crawl_folders import LABELS, build_dataset, make_crawl_folder
 
 from mlgcn_jax.data import dataset
@@ -40,6 +41,23 @@ def test_source_is_random_access(built):
         with pytest.raises(IndexError):
             source[index]
     assert source[0]["image"].startswith(b"\xff\xd8")  # JPEG, not decoded
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_examples_are_what_tfds_reads(built, split):
+    builder = tfds.builder_from_directory(built.directory)
+    records = builder.as_data_source(
+        split, decoders={"image": tfds.decode.SkipDecoding()}
+    )
+    for record, example in zip(records, built.source(split), strict=True):
+        assert example["image"] == record["image"]
+        assert example["labels"].tolist() == list(record["labels"])
+        assert example["labels"].dtype == np.int64
+        assert example["tags"] == tuple(tag.decode() for tag in record["tags"])
+        for name in ("id", "title", "user"):
+            assert example[name] == record[name].decode()
+        for name in ("page", "width", "height"):
+            assert example[name] == record[name]
 
 
 def test_label_indices_are_in_record_order(built):

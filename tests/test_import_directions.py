@@ -32,6 +32,7 @@ WITH_TORCH = {
     "mlgcn_jax.models.weight_files",  # .pth files alone, and not before there is one
     "mlgcn_jax.benchmarks.torch_model",  # these run in processes of their own
     "mlgcn_jax.benchmarks.torch_tasks",
+    "mlgcn_jax.benchmarks.torch_whole_run",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from crawl_folders import build_dataset, make_crawl_folder
 
-from mlgcn_jax.data import images, input_pipeline
+from mlgcn_jax.data import images, input_pipeline, stored_jpeg
 
 IMAGE_SIZE = 24
 
@@ -110,15 +110,15 @@ def test_resumed_stream_equals_the_uninterrupted_one(data, start_step, num_threa
 
 def test_start_step_decodes_no_example_before_it(data, monkeypatch):
     decoded = []
-    load_rgb = images.load_rgb
+    letterbox = stored_jpeg.letterbox
     test_thread = threading.get_ident()  # those of closed iterators may end later
 
-    def counting(content):
+    def counting(content, square):
         if threading.get_ident() == test_thread:
             decoded.append(content)
-        return load_rgb(content)
+        letterbox(content, square)
 
-    monkeypatch.setattr(images, "load_rgb", counting)
+    monkeypatch.setattr(stored_jpeg, "letterbox", counting)
     train(data, 1, start_step=1_000_000, num_threads=0)
     assert len(decoded) == 5
 
@@ -139,13 +139,13 @@ def test_closing_ends_the_threads(data):
 
 def test_few_batches_are_made_ahead(data, monkeypatch):
     decoded = []
-    load_rgb = images.load_rgb
+    letterbox = stored_jpeg.letterbox
 
-    def counting(content):
+    def counting(content, square):
         decoded.append(content)
-        return load_rgb(content)
+        letterbox(content, square)
 
-    monkeypatch.setattr(images, "load_rgb", counting)
+    monkeypatch.setattr(stored_jpeg, "letterbox", counting)
     batches = input_pipeline.train_batches(
         data, image_size=8, batch_size=2, seed=0, start_step=0, num_threads=2
     )
@@ -219,14 +219,14 @@ def test_evaluation_of_a_bad_batch_size_or_split(data):
 @pytest.mark.parametrize("num_threads", [0, 2])
 def test_undecodable_record_names_its_id(data, monkeypatch, num_threads):
     broken = data.source("validation")[2]
-    load_rgb = images.load_rgb
+    letterbox = stored_jpeg.letterbox
 
-    def failing(content):
+    def failing(content, square):
         if content == broken["image"]:
             raise images.ImageError("truncated")
-        return load_rgb(content)
+        letterbox(content, square)
 
-    monkeypatch.setattr(images, "load_rgb", failing)
+    monkeypatch.setattr(stored_jpeg, "letterbox", failing)
     expected = f"example {broken['id']} page {broken['page']} cannot be decoded"
     with pytest.raises(ValueError, match=expected):
         evaluation(data, num_threads=num_threads)

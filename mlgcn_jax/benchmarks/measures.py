@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from mlgcn_jax.benchmarks import race
+from mlgcn_jax.benchmarks import race, whole_run
 
 Row = dict[str, Any]
 
@@ -60,12 +60,22 @@ _MEASURES = {
         {str(n): {"num_labels": n} for n in (40, 2_000, 20_000)},
         rounds=5,
     ),
+    "R": _Measure(
+        "whole run of the quick start, to a validation mAP",
+        {
+            "jax": race.Contestant("jax_whole_run", {}),
+            "torch": race.Contestant("torch_whole_run", _KEEP_MEMORY),
+        },
+        {f"mAP {whole_run.THRESHOLD_MAP}": {"threshold_map": whole_run.THRESHOLD_MAP}},
+        rounds=1,
+    ),
     "H": _Measure("host time of a step", {"jax": _JAX}, _images((8, 32)), rounds=1),
 }
 MEASURES = tuple(_MEASURES)
+SLOW_MEASURES = ("R",)  # that take more than ten minutes
 
 
-def run(measure: str, *, data_dir: pathlib.Path | None) -> list[Row]:
+def run(measure: str, *, folder: pathlib.Path | None) -> list[Row]:
     """Returns a row for each case: `case`, `jax_s`, `torch_s` and their `ratio`.
 
     Seconds are medians of rounds in which the contestants take turns; a ratio above 1
@@ -73,7 +83,7 @@ def run(measure: str, *, data_dir: pathlib.Path | None) -> list[Row]:
 
     Args:
         measure: one of `MEASURES`.
-        data_dir: the dataset for P.
+        folder: the dataset for P, what `whole_run.prepare` wrote for R.
 
     Raises:
         ValueError: a contestant failed, for want of the `torch` extra for example.
@@ -83,7 +93,9 @@ def run(measure: str, *, data_dir: pathlib.Path | None) -> list[Row]:
     for name, case in chosen.cases.items():
         logging.info("%s (%s), %s", measure, chosen.title, name)
         if measure == "P":
-            case = {**case, "data_dir": str(data_dir)}
+            case = {**case, "data_dir": str(folder)}
+        if measure == "R":
+            case = {**case, "folder": str(folder)}
         results = race.race(chosen.contestants, measure, case, rounds=chosen.rounds)
         rows.append({"case": name, **_FIGURES.get(measure, _seconds)(results)})
     return rows
@@ -123,9 +135,30 @@ def _host_time(results: Mapping[str, race.Result]) -> Row:
     return {"jax_s": results["jax"].facts["host_s"]}
 
 
+def whole_run_row(results: Mapping[str, race.Result]) -> Row:
+    """Seconds to the threshold from the process's start, and without any start."""
+    row: Row = {}
+    for name, result in results.items():
+        facts = result.facts
+        to_threshold_s = facts["to_threshold_s"]
+        imports_s = result.ready_s - facts["total_s"]
+        reached = to_threshold_s is not None
+        row[f"{name}_s"] = imports_s + to_threshold_s if reached else None
+        row[f"{name}_started_s"] = (
+            to_threshold_s - facts["start_s"] if reached else None
+        )
+        row[f"{name}_total_s"] = result.ready_s
+        row[f"{name}_mAP"] = facts["mAP"]
+    if row["jax_s"] is not None and row["torch_s"] is not None:
+        row["ratio"] = row["torch_s"] / row["jax_s"]
+        row["started_ratio"] = row["torch_started_s"] / row["jax_started_s"]
+    return row
+
+
 _FIGURES: dict[str, Callable[[Mapping[str, race.Result]], Row]] = {
     "C": _compilation,
     "H": _host_time,
+    "R": whole_run_row,
 }
 
 

@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,11 +18,13 @@ class Result(NamedTuple):
 
     Attributes:
         seconds: median over the rounds.
+        ready_s: time from the start of its process until it was ready.
         facts: what the contestant said of itself when it was ready.
     """
 
     seconds: float
-    facts: dict[str, float]
+    ready_s: float
+    facts: dict[str, Any]
 
 
 class Contestant(NamedTuple):
@@ -46,9 +49,12 @@ def race(
     with contextlib.ExitStack() as stack:
         started = {}
         facts = {}
+        ready_s = {}
         for name, contestant in contestants.items():
+            start = time.perf_counter()
             process = stack.enter_context(_started(contestant, measure, case))
             facts[name] = json.loads(_answer(process, name))
+            ready_s[name] = time.perf_counter() - start
             started[name] = process
             logging.info("%s of %s is ready", name, case)
         seconds: dict[str, list[float]] = {name: [] for name in started}
@@ -59,7 +65,7 @@ def race(
                 process.stdin.flush()
                 seconds[name].append(float(_answer(process, name)))
     return {
-        name: Result(statistics.median(values), facts[name])
+        name: Result(statistics.median(values), ready_s[name], facts[name])
         for name, values in seconds.items()
     }
 

@@ -5,6 +5,8 @@ dense adjacency matrix. Parameters have the names under which `mlgcn weights` wr
 run of ours.
 """
 
+import functools
+
 import numpy as np
 import torch
 import torchvision
@@ -13,6 +15,16 @@ from torch import nn
 
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import heads, multi_label_model
+
+DENSENETS = {
+    "densenet_tiny": functools.partial(
+        torchvision.models.DenseNet,
+        8,
+        (2, 2),  # pyright: ignore[reportArgumentType]: any number of blocks works
+        16,
+    ),
+    "densenet121": torchvision.models.densenet121,
+}
 
 
 class GraphConvolution(nn.Module):

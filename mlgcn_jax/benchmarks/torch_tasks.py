@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torchvision
+from jaxtyping import Float32, UInt8
 from torch import nn
 
 from mlgcn_jax.benchmarks import cases, torch_model
-from mlgcn_jax.data import dataset, images, input_pipeline
+from mlgcn_jax.data import dataset, input_pipeline, stored_jpeg
 from mlgcn_jax.models import heads
 
 Task = tuple[Callable[[], object], dict[str, float]]
@@ -25,7 +26,7 @@ def create_model() -> torch_model.MLGCN:
         graph,
         hidden_features=config.model.hidden_features,
     )
-    return model.to(_device()).to(memory_format=torch.channels_last)
+    return to_device(model)
 
 
 def create_optimizer(model: nn.Module) -> torch.optim.Optimizer:
@@ -50,6 +51,14 @@ def train_step(
     return loss.detach()
 
 
+@torch.inference_mode()
+def score(
+    model: nn.Module, image: UInt8[np.ndarray, "b h w 3"]
+) -> Float32[np.ndarray, "b l"]:
+    """Returns sigmoid scores."""
+    return torch.sigmoid(model(image_to_device(image))).cpu().numpy()
+
+
 def train(*, batch_size: int, image_size: int) -> Task:
     """One whole update."""
     model = create_model().train()
@@ -61,14 +70,8 @@ def train(*, batch_size: int, image_size: int) -> Task:
 def infer(*, batch_size: int, image_size: int) -> Task:
     """Scores of a batch, from NumPy to NumPy."""
     model = create_model().eval()
-    array = cases.make_batch(batch_size, image_size).image
-
-    @torch.inference_mode()
-    def task() -> np.ndarray:
-        image = torch.from_numpy(array).to(_device()).permute(0, 3, 1, 2)
-        return torch.sigmoid(model(image)).cpu().numpy()
-
-    return task, {}
+    image = cases.make_batch(batch_size, image_size).image
+    return lambda: score(model, image), {}
 
 
 def compile_step(*, batch_size: int, image_size: int) -> Task:
@@ -116,7 +119,8 @@ class _Pictures(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         example = self._source[index]
-        image = images.letterbox(images.load_rgb(example["image"]), self._image_size)
+        image = np.empty((self._image_size, self._image_size, 3), np.uint8)
+        stored_jpeg.letterbox(example["image"], image)
         return image, input_pipeline.multi_hot([example["labels"]], cases.NUM_LABELS)[0]
 
 
@@ -139,14 +143,26 @@ def read(*, batch_size: int, image_size: int, data_dir: str) -> Task:
     return task, {}
 
 
-def _device() -> str:
+def device() -> str:
+    """Returns the GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def to_device(model: torch_model.MLGCN) -> torch_model.MLGCN:
+    """Returns the model where and as it is quickest."""
+    return model.to(device()).to(memory_format=torch.channels_last)
+
+
+def image_to_device(
+    image: UInt8[np.ndarray, "b h w 3"],
+) -> UInt8[torch.Tensor, "b 3 h w"]:
+    """Returns a batch of pictures, channels last in memory as they were."""
+    return torch.from_numpy(image).to(device()).permute(0, 3, 1, 2)
 
 
 def _batch(batch_size: int, image_size: int) -> tuple[torch.Tensor, torch.Tensor]:
     batch = cases.make_batch(batch_size, image_size)
-    image = torch.from_numpy(batch.image).to(_device()).permute(0, 3, 1, 2)
-    return image, torch.from_numpy(batch.labels).to(_device())
+    return image_to_device(batch.image), torch.from_numpy(batch.labels).to(device())
 
 
 TASKS: dict[str, Callable[..., Task]] = {

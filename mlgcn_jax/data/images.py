@@ -1,7 +1,8 @@
 """Picture files of any kind -> right RGB, stored JPEG, square model input.
 
-Built once: `load_rgb` -> `encode_jpeg`. Read at every use: `load_rgb` -> `letterbox`.
-Nothing here has state, so threads may share it all.
+Built once: `load_rgb` -> `encode_jpeg`. Read at every use: `load_rgb` -> `letterbox`
+(for stored JPEG `stored_jpeg.letterbox`). Nothing here has state, so threads may share
+it all.
 """
 
 import io
@@ -83,7 +84,7 @@ def encode_jpeg(image: Image.Image, *, max_side_px: int = 512) -> bytes:
         max_side_px: A longer side is shrunk to this; nothing is enlarged.
     """
     if max(image.size) > max_side_px:
-        image = image.resize(_fit(image, max_side_px), Image.Resampling.LANCZOS)
+        image = image.resize(_fit(image.size, max_side_px), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling="4:2:0")
     return buffer.getvalue()
@@ -99,19 +100,45 @@ def letterbox(image: Image.Image, size_px: int) -> UInt8[np.ndarray, "s s 3"]:
         image: Of mode RGB; not resampled where it has the right size already.
         size_px: Side of the square.
     """
-    width, height = _fit(image, size_px)
+    square = np.empty((size_px, size_px, 3), np.uint8)
+    inside = clear_border(square, image.size)
+    height, width, _ = inside.shape
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    square = np.zeros((size_px, size_px, 3), np.uint8)
-    top, left = (size_px - height) // 2, (size_px - width) // 2
-    square[top : top + height, left : left + width] = np.asarray(image)
+    inside[...] = np.asarray(image)
     return square
 
 
-def _fit(image: Image.Image, long_side_px: int) -> tuple[int, int]:
+def clear_border(
+    square: UInt8[np.ndarray, "s s 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the part of a square that a letterboxed picture fills; blackens the rest.
+
+    Args:
+        square: Written to, but not where the picture belongs.
+        size: (width, height) of the picture before it is resized.
+    """
+    side = len(square)
+    width, height = _fit(size, side)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[:top] = 0
+    square[top + height :] = 0
+    rows = square[top : top + height]
+    rows[:, :left] = 0
+    rows[:, left + width :] = 0
+    return rows[:, left : left + width]
+
+
+def is_usable_size(size: tuple[int, int]) -> bool:
+    """Returns whether `load_rgb` takes pictures of this (width, height)."""
+    return min(size) >= MIN_SIDE_PX and size[0] * size[1] <= MAX_IMAGE_PIXELS
+
+
+def _fit(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
     """Returns (width, height) for a long side, both at least 1."""
-    scale = long_side_px / max(image.size)
-    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    width, height = size
+    scale = long_side_px / max(size)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _load(file: io.BytesIO | io.BufferedReader) -> Image.Image:

@@ -10,9 +10,9 @@ from typing import Any
 
 import grain
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
-from mlgcn_jax.data import dataset, images
+from mlgcn_jax.data import batch_memory, dataset, images, stored_jpeg
 
 _BATCHES_AHEAD = 2  # for every thread
 
@@ -56,23 +56,19 @@ def train_batches(
             f"batch_size={batch_size} is larger than the train split with its "
             f"{num_examples} examples; use a smaller batch or more data"
         )
-    num_labels = len(data.vocabulary)
+    read = _BatchReader(data, "train", image_size=image_size, batch_size=batch_size)
 
-    def make_batch(examples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-        return {
-            "image": np.stack([example["image"] for example in examples]),
-            "labels": multi_hot(
-                [example["labels"] for example in examples], num_labels
-            ),
-        }
+    def make_batch(indices: Sequence[int]) -> dict[str, np.ndarray]:
+        batch = read(indices)
+        return {name: batch[name] for name in ("image", "labels")}
 
     batches = (
-        grain.MapDataset.source(data.source("train"))
+        grain.MapDataset.range(num_examples)
         .seed(seed)
         .shuffle()
         .repeat()
-        .map(lambda example: _decode(example, image_size))
-        .batch(batch_size, batch_fn=make_batch)
+        .batch(batch_size, batch_fn=list)
+        .map(make_batch)
     )
     return iter(_read_ahead(batches[start_step:], num_threads))
 
@@ -107,28 +103,11 @@ def evaluation_batches(
     """
     _check_at_least(1, batch_size=batch_size, image_size=image_size)
     _check_at_least(0, num_threads=num_threads)
-    num_labels = len(data.vocabulary)
-    padding = {
-        "image": np.zeros((image_size, image_size, 3), np.uint8),
-        "labels": np.zeros(0, np.int64),
-        "id": "",
-        "page": -1,
-    }
-
-    def make_batch(examples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-        padded = [*examples, *[padding] * (batch_size - len(examples))]
-        return {
-            "image": np.stack([example["image"] for example in padded]),
-            "labels": multi_hot([example["labels"] for example in padded], num_labels),
-            "mask": np.arange(batch_size) < len(examples),
-            "id": np.array([example["id"] for example in padded]),
-            "page": np.array([example["page"] for example in padded]),
-        }
-
+    read = _BatchReader(data, split, image_size=image_size, batch_size=batch_size)
     batches = (
-        grain.MapDataset.source(data.source(split))
-        .map(lambda example: _decode(example, image_size))
-        .batch(batch_size, batch_fn=make_batch)
+        grain.MapDataset.range(data.num_examples(split))
+        .batch(batch_size, batch_fn=list)
+        .map(read)
     )
     return iter(_read_ahead(batches, num_threads))
 
@@ -143,6 +122,41 @@ def multi_hot(
     return targets
 
 
+class _BatchReader:
+    """Reads examples and decodes their images into the batch that they become."""
+
+    def __init__(
+        self, data: dataset.Dataset, split: str, *, image_size: int, batch_size: int
+    ):
+        self._source = data.source(split)
+        self._num_labels = len(data.vocabulary)
+        shape = (batch_size, image_size, image_size, 3)
+        self._memory = batch_memory.BatchMemory(shape)
+
+    def __call__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        """Returns a batch; what examples do not fill is black and without labels."""
+        image = self._memory.take()
+        examples = []
+        for square, index in zip(image, indices, strict=False):
+            example = self._source[index]
+            _decode(example, square)
+            examples.append(example)
+        image[len(examples) :] = 0
+        num_missing = len(image) - len(examples)
+        labels = [example["labels"] for example in examples]
+        return {
+            "image": image,
+            "labels": multi_hot(labels + [[]] * num_missing, self._num_labels),
+            "mask": np.arange(len(image)) < len(examples),
+            "id": np.array(
+                [example["id"] for example in examples] + [""] * num_missing
+            ),
+            "page": np.array(
+                [example["page"] for example in examples] + [-1] * num_missing
+            ),
+        }
+
+
 def _read_ahead(batches: grain.MapDataset, num_threads: int) -> grain.IterDataset:
     # grain's default of 500 would be 500 batches here: gigabytes.
     options = grain.ReadOptions(
@@ -151,20 +165,14 @@ def _read_ahead(batches: grain.MapDataset, num_threads: int) -> grain.IterDatase
     return batches.to_iter_dataset(options)
 
 
-def _decode(example: dict[str, Any], image_size: int) -> dict[str, Any]:
+def _decode(example: dict[str, Any], square: UInt8[np.ndarray, "h w 3"]) -> None:
     try:
-        image = images.load_rgb(example["image"])
+        stored_jpeg.letterbox(example["image"], square)
     except images.ImageError as error:
         raise ValueError(
             f"the image of example {example['id']} page {example['page']} cannot be "
             f"decoded ({error}); copy or build the dataset anew"
         ) from error
-    return {
-        "image": images.letterbox(image, image_size),
-        "labels": example["labels"],
-        "id": example["id"],
-        "page": example["page"],
-    }
 
 
 def _check_at_least(minimum: int, **arguments: int) -> None:

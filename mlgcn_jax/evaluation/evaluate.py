@@ -34,7 +34,7 @@ class Evaluation(NamedTuple):
 
 
 def predict_split(
-    scorer: scoring.Scorer,
+    scorer: Callable[[np.ndarray], np.ndarray],
     data: dataset.Dataset,
     split: str,
     *,
@@ -45,7 +45,8 @@ def predict_split(
 ) -> Predictions:
     """Returns the scores of every example of a split; padding is left out.
 
-    `before_batch` is called before each batch is scored; what it raises ends the work.
+    `scorer` is a `scoring.Scorer`, or does as one. `before_batch` is called before each
+    batch is scored; what it raises ends the work.
 
     Raises:
         ValueError: the examples do not come out exactly once.

@@ -1,19 +1,13 @@
 """PyTorch's side of the parity tests: the model of golden_case as it trains."""
 
-import functools
 from typing import NamedTuple
 
 import golden_case
 import numpy as np
 import torch
-import torchvision
 
 from mlgcn_jax.benchmarks import cases, torch_model
 
-DENSENETS = {
-    "densenet_tiny": functools.partial(torchvision.models.DenseNet, 8, (2, 2), 16),
-    "densenet121": torchvision.models.densenet121,
-}
 STAGES = ("conv0", "pool0", *(f"denseblock{i}" for i in range(1, 5)))
 STAGES += ("transition1", "transition2", "transition3", "norm5")
 
@@ -41,7 +35,9 @@ def make_case(backbone: str, batch: cases.Batch, *, offset: float = 0.0) -> Case
     config = golden_case.make_config(backbone)
     graph = golden_case.make_graph(config)
     model = torch_model.MLGCN(
-        DENSENETS[backbone](), graph, hidden_features=config.model.hidden_features
+        torch_model.DENSENETS[backbone](),
+        graph,
+        hidden_features=config.model.hidden_features,
     )
     shapes = {name: tuple(x.shape) for name, x in tensors_of(model).items()}
     weights = golden_case.make_weights(shapes, offset=offset)
