@@ -77,11 +77,12 @@ def test_folded_scores_are_the_plain_ones(overrides):
 def test_bfloat16_folds_in_float32():
     graphdef, variables, graph = make_model(model__dtype="bfloat16")
     image = cases.make_batch(2, 32).image
-    variables, graph = jax.tree.map(jax.numpy.asarray, (variables, graph))
-    folded = inference.fold(nnx.merge(graphdef, *variables), graph)
+    score = jax.jit(
+        lambda v, image: inference.fold(nnx.merge(graphdef, *v), graph)(image)
+    )
     expected = plain_scores(graphdef, variables, graph, image)
     # bfloat16 has 8 bits: each form is as far as that from the exact scores.
-    np.testing.assert_allclose(folded(image), expected, rtol=0, atol=2e-2)
+    np.testing.assert_allclose(score(variables, image), expected, rtol=0, atol=2e-2)
 
 
 def make_scorer(batch_size: int, num_devices: int = 8):

@@ -18,9 +18,7 @@ def infer(*, batch_size: int, image_size: int) -> Task:
     array = cases.make_batch(batch_size, image_size).image
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cases.NUM_THREADS
-    options.graph_optimization_level = (
-        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    )
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.onnx"
         _export(path, _to_nchw(array))
