@@ -27,12 +27,13 @@ FLOORS = (
 BUILDER = "tfds_pixiv"
 UNDER_BUILDER = "mlgcn_jax.data"
 OVER_BUILDER = "mlgcn_jax.commands"
-NOT_AT_RUN_TIME = {"torch", "torchvision", "tensorflow"}
+NOT_AT_RUN_TIME = {"torch", "torchvision", "tensorflow", "onnxruntime"}
 WITH_TORCH = {
     "mlgcn_jax.models.weight_files",  # .pth files alone, and not before there is one
     "mlgcn_jax.benchmarks.torch_model",  # these run in processes of their own
     "mlgcn_jax.benchmarks.torch_tasks",
     "mlgcn_jax.benchmarks.torch_whole_run",
+    "mlgcn_jax.benchmarks.onnx_tasks",
 }
 
 

@@ -67,7 +67,9 @@ def train(*, batch_size: int, image_size: int) -> Task:
 def infer(*, batch_size: int, image_size: int) -> Task:
     """Scores of a batch, from NumPy to NumPy."""
     training = _Training(batch_size, image_size)
-    scorer = scoring.Scorer(training.graphdef, training.mesh)
+    scorer = scoring.Scorer(
+        training.graphdef, training.mesh, image_size=image_size, batch_size=batch_size
+    )
     scorer.load(training.create_state().variables, training.graph)
     image = cases.make_batch(batch_size, image_size).image
     return lambda: scorer(image), {}

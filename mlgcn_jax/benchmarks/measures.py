@@ -19,6 +19,7 @@ _KEEP_MEMORY = {
 }
 _JAX = race.Contestant("jax_tasks", {})
 _TORCH = race.Contestant("torch_tasks", _KEEP_MEMORY)
+_ONNX = race.Contestant("onnx_tasks", _KEEP_MEMORY)
 _DECODE = race.Contestant("decode_tasks", {})
 
 
@@ -43,8 +44,8 @@ _MEASURES = {
     ),
     "I": _Measure(
         "inference: batch x pixels",
-        _BOTH,
-        _images((1, 224), (32, 224), (1, 512)),
+        {**_BOTH, "onnx": _ONNX},
+        _images((1, 224), (32, 224), (1, 512), (8, 512)),
         rounds=9,
     ),
     "P": _Measure(
@@ -77,6 +78,8 @@ SLOW_MEASURES = ("R",)  # that take more than ten minutes
 
 def run(measure: str, *, folder: pathlib.Path | None) -> list[Row]:
     """Returns a row for each case: `case`, `jax_s`, `torch_s` and their `ratio`.
+
+    Of a third contestant it has `NAME_s` and `NAME_ratio`, its seconds over ours.
 
     Seconds are medians of rounds in which the contestants take turns; a ratio above 1
     says that we are faster.
@@ -116,8 +119,8 @@ def format_table(measure: str, rows: list[Row]) -> str:
 def _seconds(results: Mapping[str, race.Result]) -> Row:
     row: Row = {f"{name}_s": result.seconds for name, result in results.items()}
     row["ratio"] = row["torch_s"] / row["jax_s"]
-    if "decode_s" in row:
-        row["decode_ratio"] = row["decode_s"] / row["jax_s"]
+    for name in results.keys() - {"jax", "torch"}:
+        row[f"{name}_ratio"] = row[f"{name}_s"] / row["jax_s"]
     return row
 
 

@@ -105,14 +105,20 @@ def evaluate_run(
             data.directory,
             split,
         )
-    scorer = scoring.Scorer(model.graphdef, mesh)
+    batch_size = meshes.round_up_batch_size(model.config.batch_size, mesh)
+    scorer = scoring.Scorer(
+        model.graphdef,
+        mesh,
+        image_size=model.config.image_size,
+        batch_size=batch_size,
+    )
     scorer.load(model.variables, model.graph)
     predictions = predict_split(
         scorer,
         data,
         split,
         image_size=model.config.image_size,
-        batch_size=meshes.round_up_batch_size(model.config.batch_size, mesh),
+        batch_size=batch_size,
         num_threads=model.config.num_threads,
     )
     scores, labels = predictions.scores, predictions.labels

@@ -1,58 +1,93 @@
-"""Images -> scores, with the classifiers computed once for all of them."""
+"""Images -> scores: the model folded once, then programs for a few batch sizes."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Float32, UInt8
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import heads
+from mlgcn_jax.models import inference
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 
 
 class Scorer:
-    """Compiled inference for one model structure.
+    """Compiled inference for one model structure, image size and largest batch.
 
-    Make it once, `load` variables whenever they have changed, then call it.
+    Make it once, `load` variables whenever they have changed, then call it with what
+    images there are. A few images do not pay for a large batch: there is a program for
+    each power of two of images a device, up to `batch_size`, and a call takes the
+    smallest that will do. Programs are compiled when they are first needed, or ahead
+    of that by `compile`; other variables need no other programs.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, mesh: Mesh):
-        """Prepares the two functions; they are compiled at their first call."""
+    def __init__(
+        self, graphdef: nnx.GraphDef, mesh: Mesh, *, image_size: int, batch_size: int
+    ):
+        """Prepares the functions.
+
+        Args:
+            graphdef: the model's structure.
+            mesh: the devices that share a batch.
+            image_size: side of the images in pixels.
+            batch_size: the most images in a call, a multiple of the devices.
+
+        Raises:
+            ValueError: `batch_size` is not a multiple of the devices.
+        """
+        meshes.check_batch_size(batch_size, mesh)
         self._mesh = mesh
-        replicated = meshes.replicated(mesh)
+        self._image_size = image_size
+        self._batch_size = batch_size
 
-        def classify(variables, graph):
-            return nnx.merge(graphdef, *variables).classifiers(graph)
+        def fold(variables, graph):
+            return inference.fold(nnx.merge(graphdef, *variables), graph)
 
-        def score(variables, classifiers, image):
-            features = nnx.merge(graphdef, *variables).features(image, train=False)
-            return jax.nn.sigmoid(classifiers.logits(features))
-
-        self._classify = jax.jit(classify, out_shardings=replicated)
-        self._score = jax.jit(score, out_shardings=meshes.batch_sharded(mesh))
-        self._variables: train_state.Variables | None = None
-        self._classifiers: heads.Classifiers | None = None
+        replicated, sharded = meshes.replicated(mesh), meshes.batch_sharded(mesh)
+        self._fold = jax.jit(fold, out_shardings=replicated)
+        # Every device scores images of its own: nothing passes between them.
+        self._score = jax.jit(
+            jax.shard_map(
+                lambda folded, image: folded(image),
+                mesh=mesh,
+                in_specs=(replicated.spec, sharded.spec),
+                out_specs=sharded.spec,
+            )
+        )
+        self._folded: inference.FoldedModel | None = None
+        self._programs: dict[int, jax.stages.Compiled] = {}
 
     def load(
         self, variables: train_state.Variables, graph: label_graph.LabelGraph
     ) -> None:
-        """Takes the variables to score with, and computes W from the label graph."""
-        self._variables = variables
-        self._classifiers = self._classify(variables, graph)
+        """Takes the variables to score with: folds norms and computes W."""
+        self._folded = self._fold(variables, graph)
+
+    def compile(self, num_images: int) -> None:
+        """Makes the program that so many images will need, if it is not there yet.
+
+        Raises:
+            ValueError: they are more than `batch_size`.
+        """
+        self._program(self._size_of_batch(num_images))
 
     def __call__(
         self, image: UInt8[np.ndarray, "b h w 3"]
     ) -> Float32[np.ndarray, "b l"]:
-        """Returns sigmoid scores; b must be a multiple of the number of devices.
+        """Returns sigmoid scores; b is 1 to `batch_size`.
 
         Raises:
-            ValueError: a score is not finite.
+            ValueError: b is more than that. A score is not finite.
         """
-        image = jax.device_put(image, meshes.batch_sharded(self._mesh))
-        scores = self._score(self._variables, self._classifiers, image)
-        scores = jax.device_get(scores)
+        num_images = len(image)
+        size = self._size_of_batch(num_images)
+        if size > num_images:
+            padding = np.zeros((size - num_images, *image.shape[1:]), image.dtype)
+            image = np.concatenate([image, padding])
+        placed = jax.device_put(image, meshes.batch_sharded(self._mesh))
+        scores = jax.device_get(self._program(size)(self._folded, placed))[:num_images]
         if not np.isfinite(scores).all():
             raise ValueError(
                 f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores are "
@@ -60,3 +95,25 @@ class Scorer:
                 "config.optimizer.learning_rate"
             )
         return scores
+
+    def _size_of_batch(self, num_images: int) -> int:
+        if not 1 <= num_images <= self._batch_size:
+            raise ValueError(
+                f"{num_images} images in a batch; give 1 to {self._batch_size}"
+            )
+        size = self._mesh.size
+        while size < num_images:
+            size *= 2
+        return min(size, self._batch_size)
+
+    def _program(self, size: int) -> jax.stages.Compiled:
+        if size not in self._programs:
+            image = jax.ShapeDtypeStruct(
+                (size, self._image_size, self._image_size, 3),
+                jnp.uint8,
+                sharding=meshes.batch_sharded(self._mesh),
+            )
+            self._programs[size] = self._score.lower(self._folded, image).compile(
+                compiler_options=inference.compiler_options()
+            )
+        return self._programs[size]

@@ -16,6 +16,13 @@ PIXEL_STD = (0.229, 0.224, 0.225)
 POOLINGS = {"max": jnp.max, "average": jnp.mean}
 
 
+def normalize(image: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """Returns pixels as pretrained backbones expect them, float32."""
+    mean = jnp.asarray(PIXEL_MEAN)[None, None, None, :]
+    std = jnp.asarray(PIXEL_STD)[None, None, None, :]
+    return (image.astype(jnp.float32) / 255.0 - mean) / std
+
+
 @runtime_checkable
 class Backbone(Protocol):
     """What a backbone offers; see `densenet.DenseNet`."""
@@ -66,10 +73,7 @@ class MultiLabelModel(nnx.Module):
             ValueError: the image is smaller than the backbone can take.
         """
         self.check_image_size(min(image.shape[1:3]))
-        mean = jnp.asarray(PIXEL_MEAN)[None, None, None, :]
-        std = jnp.asarray(PIXEL_STD)[None, None, None, :]
-        x = (image.astype(jnp.float32) / 255.0 - mean) / std
-        feature_map = self.backbone(x, train=train).astype(jnp.float32)
+        feature_map = self.backbone(normalize(image), train=train).astype(jnp.float32)
         return POOLINGS[self.pooling](feature_map, axis=(1, 2))
 
     def classifiers(self, graph: label_graph.LabelGraph) -> heads.Classifiers:

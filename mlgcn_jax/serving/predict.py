@@ -81,13 +81,15 @@ def predict(
 ) -> Iterator[Prediction]:
     """Yields the prediction of every picture, in order.
 
-    Each batch has the same shape, so a picture's scores do not depend on its company.
-    Decoding runs ahead in threads.
+    A picture's scores do not depend on its company, but for rounding (about 1e-7):
+    batches of other sizes are other programs. Decoding runs ahead in threads.
     """
-    scorer = scoring.Scorer(model.graphdef, mesh)
-    scorer.load(model.variables, model.graph)
     batch_size = meshes.round_up_batch_size(batch_size, mesh)
     size = model.config.image_size
+    scorer = scoring.Scorer(
+        model.graphdef, mesh, image_size=size, batch_size=batch_size
+    )
+    scorer.load(model.variables, model.graph)
     with futures.ThreadPoolExecutor(model.config.num_threads) as pool:
         pending: list[tuple[list[pathlib.Path], list[futures.Future]]] = []
         remaining = iter(paths)
@@ -102,17 +104,15 @@ def predict(
             if not pending:
                 return
             chunk, decoding = pending.pop(0)
+            scorer.compile(len(chunk))  # the first time, while they are decoded
             loaded = [future.result() for future in decoding]
-            batch = np.zeros((batch_size, size, size, 3), np.uint8)
-            for row, image in enumerate(loaded):
-                if not isinstance(image, str):
-                    batch[row] = image
-            scores = scorer(batch)
-            for path, image, row in zip(chunk, loaded, scores, strict=False):
+            whole = [image for image in loaded if not isinstance(image, str)]
+            scores = iter(scorer(np.stack(whole)) if whole else ())
+            for path, image in zip(chunk, loaded, strict=True):
                 if isinstance(image, str):
                     yield Prediction(path, scores=None, error=image)
                 else:
-                    yield Prediction(path, scores=row, error=None)
+                    yield Prediction(path, scores=next(scores), error=None)
 
 
 def _pictures_below(folder: pathlib.Path) -> list[pathlib.Path]:

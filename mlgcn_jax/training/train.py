@@ -82,7 +82,9 @@ def _train(
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
     graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
     step_fn = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
-    scorer = scoring.Scorer(graphdef, mesh)
+    scorer = scoring.Scorer(
+        graphdef, mesh, image_size=config.image_size, batch_size=config.batch_size
+    )
 
     # --- State: new, or as it was ---
     def create_state() -> train_state.TrainState:
