@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import dense_block, layers
+from mlgcn_jax.models import dense_block, layers, target_platform
 
 
 class DenseLayer(nnx.Module):
@@ -103,7 +103,8 @@ class DenseBlock(nnx.Module):
 
     @property
     def _is_faster_as_products(self) -> bool:
-        return jax.default_backend() == "cpu" and self.dtype == jnp.float32
+        on_cpu = target_platform.target_platform() == "cpu"
+        return on_cpu and self.dtype == jnp.float32
 
     def _train_as_products(
         self, x: Float[Array, "b h w c"]
