@@ -3,8 +3,8 @@
 mlgcn plan CONFIG --topology=v5e:2x4|h100:8 [--json=OUT] [--num_labels=40]
     [--config.KEY=VALUE ...]
 
-v5e, v5p and v6e need libtpu (the `tpu` extra), a100 and h100 the `cuda12` extra; neither
-needs the hardware. Takes minutes for DenseNet-121.
+v5e, v5p and v6e take libtpu (the `tpu` extra), a100 and h100 the `cuda12` extra, and
+neither the hardware. DenseNet-121 takes minutes.
 """
 
 import pathlib

@@ -8,7 +8,6 @@ precision, PyTorch's unbiased running variance, and forms that are quick on a CP
 import functools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax

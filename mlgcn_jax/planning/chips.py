@@ -40,6 +40,10 @@ class Topology(NamedTuple):
     name: str
     shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        """As `parse_topology` reads it."""
+        return f"{self.name}:{'x'.join(map(str, self.shape))}"
+
     @property
     def chip(self) -> Chip:
         """The figures of each chip."""

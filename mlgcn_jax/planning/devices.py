@@ -1,5 +1,6 @@
 """Devices to compile for that are not there."""
 
+import importlib.util
 import os
 
 import jax
@@ -11,7 +12,7 @@ from mlgcn_jax.planning import chips
 from mlgcn_jax.runs import mesh as meshes
 
 # What XLA asks of a GPU: numbers of the data sheet and of CUDA's device properties.
-_GPUS = {
+GPU_PROPERTIES = {
     "a100": """
         cuda_compute_capability { major: 8 minor: 0 }
         core_count: 108
@@ -62,27 +63,34 @@ def create_mesh(topology: chips.Topology) -> Mesh:
         ValueError: the compiler for them is not installed, or refuses the topology.
     """
     make = {"gpu": _gpus, "tpu": _tpus}[topology.chip.platform]
-    return Mesh(np.asarray(make(topology)), (meshes.DATA_AXIS,))
+    try:
+        devices = make(topology)
+    except RuntimeError as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"cannot compile for {topology}: {reason}") from error
+    return Mesh(np.asarray(devices), (meshes.DATA_AXIS,))
 
 
 def _tpus(topology: chips.Topology) -> list[jax.Device]:
-    # This is no machine with TPUs: ask nobody about them, and do not complain.
+    if importlib.util.find_spec("libtpu") is None:
+        raise _not_installed(topology, "libtpu", "tpu")
+    # Nothing is run on TPUs: ask nobody about them, and leave those that are there to
+    # others who may hold them.
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    options = {"chips_per_host_bounds": (1, 1, 1)} if topology.num_chips == 1 else {}
-    try:
-        return topologies.get_topology_desc(
-            platform="tpu",
-            topology_name=f"{topology.name}:{'x'.join(map(str, topology.shape))}",
-            **options,
-        ).devices
-    except RuntimeError as error:
-        raise _cannot(topology, "libtpu", "tpu", error) from error
+    # Hosts have four chips, unless one says otherwise.
+    one = {"chips_per_host_bounds": (1, 1, 1)} if topology.num_chips == 1 else {}
+    return topologies.get_topology_desc(
+        platform="tpu", topology_name=str(topology), **one
+    ).devices
 
 
 def _gpus(topology: chips.Topology) -> list[jax.Device]:
-    target = _GPU_TARGET.format(name=topology.name, of_card=_GPUS[topology.name])
+    target = _GPU_TARGET.format(
+        name=topology.name, of_card=GPU_PROPERTIES[topology.name]
+    )
     hosts, gpus = topology.shape
     try:
         return topologies.get_topology_desc(
@@ -91,15 +99,12 @@ def _gpus(topology: chips.Topology) -> list[jax.Device]:
             target_config=target,
             topology=f"1x{hosts}x{gpus}",
         ).devices
-    except (RuntimeError, NotImplementedError) as error:
-        raise _cannot(topology, "the CUDA plugin of JAX", "cuda12", error) from error
+    except NotImplementedError as error:
+        raise _not_installed(topology, "JAX's CUDA plugin", "cuda12") from error
 
 
-def _cannot(
-    topology: chips.Topology, compiler: str, extra: str, error: Exception
-) -> ValueError:
-    reason = str(error).split("\n")[0]
+def _not_installed(topology: chips.Topology, compiler: str, extra: str) -> ValueError:
     return ValueError(
-        f"cannot compile for {topology.name}: {reason}. It takes {compiler}: pip "
+        f"{compiler}, which compiles for {topology.name}, is not installed: pip "
         f"install 'mlgcn-jax[{extra}]' (no {topology.name} is needed)"
     )

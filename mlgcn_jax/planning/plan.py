@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import target_platform
-from mlgcn_jax.planning import chips, costs
+from mlgcn_jax.planning import chips, costs, roofline
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import config_ranges, optimizer, train_step
@@ -28,10 +28,7 @@ def make_plan(
 ) -> Plan:
     """Compiles the train step of a config and returns its costs, as JSON has them.
 
-    Bytes, FLOPs and memory are counted by the compiler, not measured. The bound on the
-    images per second is the roofline: no step is faster than its arithmetic at the
-    chip's peak, or its bytes at the full bandwidth of its memory. Messages between
-    chips are counted, but not in the bound.
+    Bytes, FLOPs and memory are counted by the compiler, not measured.
 
     Args:
         config: of a run; `batch_size` images over all chips, as in training.
@@ -42,25 +39,14 @@ def make_plan(
     Raises:
         ValueError: a number of the config is out of range, or the chips cannot share
             the batch evenly.
-        jax.errors.JaxRuntimeError: the step cannot be compiled for these chips.
     """
     config_ranges.check_numbers(config)
     meshes.check_batch_size(config.batch_size, mesh)
-    lowered, state = _lower(config, topology.chip, mesh, num_labels)
-    # Without a GPU nothing can be timed, so the variants of a kernel are not tried.
-    options = {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None
-    counted = costs.of_compiled(lowered.compile(compiler_options=options))
+    lowered, state = lower(config, topology, mesh, num_labels=num_labels)
     return {
-        **_bound(
-            topology,
-            batch_size=config.batch_size,
-            flops=costs.count_flops(lowered),
-            counted=counted,
-            state_bytes=sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
-        ),
-        "collectives": counted.collectives,
+        **_estimate(lowered, state, topology, batch_size=config.batch_size),
         "assumptions": {
-            "topology": f"{topology.num_chips} {topology.name}",
+            "topology": str(topology),
             "batch_size": config.batch_size,
             "image_size": config.image_size,
             "dtype": config.model.dtype,
@@ -73,44 +59,45 @@ def make_plan(
     }
 
 
-def _bound(
+def _estimate(
+    lowered: jax.stages.Lowered,
+    state: train_state.TrainState,
     topology: chips.Topology,
     *,
     batch_size: int,
-    flops: float,
-    counted: costs.Costs,
-    state_bytes: int,
 ) -> Plan:
-    """The roofline, and what fits; `flops` are those of all chips."""
-    chip, num_chips = topology.chip, topology.num_chips
-    images_per_chip = batch_size // num_chips
-    seconds = {
-        "arithmetic": flops / num_chips / chip.flops_per_s,
-        "memory traffic": counted.bytes_accessed / chip.hbm_bytes_per_s,
-    }
-    bound_by = max(seconds, key=lambda kind: seconds[kind])
-    # What is not state grows with the images.
-    bytes_per_image = (counted.peak_bytes - state_bytes) / images_per_chip
-    return {
-        "bytes_per_image": counted.bytes_accessed / images_per_chip,
-        "flops_per_image": flops / batch_size,
-        "peak_bytes_per_chip": counted.peak_bytes,
-        "fits": counted.peak_bytes <= chip.hbm_bytes,
-        "largest_batch_per_chip": int((chip.hbm_bytes - state_bytes) / bytes_per_image),
-        "images_per_s_bound": batch_size / seconds[bound_by],
-        "bound_by": bound_by,
-    }
+    flops = costs.count_flops(lowered)
+    # Without a GPU nothing can be timed, so the variants of a kernel are not tried.
+    options = {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None
+    try:
+        compiled = lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        reason = str(error).split("\n")[0]
+        return roofline.does_not_fit(flops=flops, batch_size=batch_size, reason=reason)
+    return roofline.estimate(
+        topology,
+        costs.of_compiled(compiled),
+        flops=flops,
+        state_bytes=sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        batch_size=batch_size,
+    )
 
 
-def _lower(
-    config: config_dict.ConfigDict, chip: chips.Chip, mesh: Mesh, num_labels: int
+def lower(
+    config: config_dict.ConfigDict,
+    topology: chips.Topology,
+    mesh: Mesh,
+    *,
+    num_labels: int,
 ) -> tuple[jax.stages.Lowered, train_state.TrainState]:
-    """The step of `training.train`, from shapes alone; and the shape of its state."""
+    """Returns the step of `training.train`, and the shapes of its state."""
     # Its numbers change no shape: a schedule of any length will do.
     num_steps = 2 + round(config.optimizer.warmup_epochs)
     schedule = optimizer.create_schedule(config, steps_per_epoch=1, num_steps=num_steps)
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
-    with target_platform.tracing_for(chip.platform):
+    with target_platform.tracing_for(topology.chip.platform):
         graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
         step = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
         state = jax.eval_shape(
@@ -156,30 +143,26 @@ def _num_edges(num_labels: int) -> int:
 def format_plan(plan: Plan) -> str:
     """Returns the plan as a table."""
     assumed = plan["assumptions"]
-    fits = "fits" if plan["fits"] else "does not fit"
-    rows = [
-        (
-            "step",
-            f"{assumed['batch_size']} images of {assumed['image_size']} px, "
-            f"{assumed['dtype']}, on {assumed['topology']}",
-        ),
-        ("memory traffic", f"{plan['bytes_per_image'] / 1e9:.3f} GB an image"),
-        ("arithmetic", f"{plan['flops_per_image'] / 1e9:.1f} GFLOP an image"),
-        (
-            "peak memory",
-            f"{plan['peak_bytes_per_chip'] / 2**30:.2f} GiB of "
-            f"{assumed['chip_hbm_bytes'] / 2**30:.0f} a chip: {fits}, and up to about "
-            f"{plan['largest_batch_per_chip']} images would",
-        ),
-        *(
-            (kind, f"{num_bytes / 1e6:.1f} MB a step")
-            for kind, num_bytes in sorted(plan["collectives"].items())
-        ),
-        (
-            "at most",
-            f"{plan['images_per_s_bound']:,.0f} images/s, bound by {plan['bound_by']} "
-            f"({assumed['chip_flops_per_s'] / 1e12:.0f} TFLOP/s and "
+    memory = f"{assumed['chip_hbm_bytes'] / 2**30:.0f} GiB a chip"
+    rows = {
+        "step": f"{assumed['batch_size']} images of {assumed['image_size']} px, "
+        f"{assumed['dtype']}, on {assumed['topology']}",
+        "arithmetic": f"{plan['flops_per_image'] / 1e9:.2f} GFLOP an image",
+    }
+    if plan["bytes_per_image"] is None:
+        rows["peak memory"] = f"more than {memory}: {plan['bound_by']}"
+    else:
+        fits = "fits" if plan["fits"] else "does not fit"
+        rows |= {
+            "memory traffic": f"{plan['bytes_per_image'] / 1e9:.3f} GB an image",
+            "peak memory": f"{plan['peak_bytes_per_chip'] / 2**30:.2f} of {memory} "
+            f"({fits}; about {plan['largest_batch_per_chip']} images would)",
+            **{
+                kind: f"{num_bytes / 1e6:.2f} MB a step"
+                for kind, num_bytes in sorted(plan["collectives"].items())
+            },
+            "at most": f"{plan['images_per_s_bound']:,.0f} images/s, bound by "
+            f"{plan['bound_by']} ({assumed['chip_flops_per_s'] / 1e12:.0f} TFLOP/s, "
             f"{assumed['chip_hbm_bytes_per_s'] / 1e12:.2f} TB/s a chip)",
-        ),
-    ]
-    return "\n".join(f"{name:20} {value}" for name, value in rows)
+        }
+    return "\n".join(f"{name:15} {value}" for name, value in rows.items())
