@@ -76,7 +76,7 @@ def test_gradient_in_bfloat16_is_near_that_in_float32():
     plain = jax.tree.leaves(distances(gradient("cpu", jnp.bfloat16)))
     ours = jax.tree.leaves(distances(gradient("gpu", jnp.bfloat16)))
     assert np.mean(ours) < 1.2 * np.mean(plain)
-    assert np.max(ours) < 0.1
+    assert np.max(ours) < 1.5 * np.max(plain)
 
 
 def test_running_statistics_are_those_of_every_layer():

@@ -37,8 +37,11 @@ class Costs(NamedTuple):
 def of_compiled(compiled: jax.stages.Compiled) -> Costs:
     """Returns the costs, as the compiler for the chip counts them.
 
-    Where that does not count bytes (GPUs), they are operands and results of every
-    operation of the optimised program, a fusion being one: XLA's analysis of HLO.
+    Where that does not count bytes (GPUs), they are those of XLA's analysis of the
+    optimised program. It leaves out results that come as a tuple, those of cuDNN's
+    convolutions among them, and takes an operand for read whole that a fusion converts
+    before it slices it: good to compare with other counts of this kind, and neither an
+    upper nor a lower bound on what the GPU moves.
     """
     analysis = compiled.cost_analysis() or _analyse(
         compiled.runtime_executable().hlo_modules()[0]
