@@ -23,6 +23,7 @@ STAGES = {
     "weights": "write what a run has learnt for PyTorch and others",
     "launch": "all of these, as a config says",
     "benchmark": "time mlgcn-jax and PyTorch side by side",
+    "plan": "say what training costs on accelerators that are not there",
 }
 
 _DEBUG = flags.DEFINE_boolean(
@@ -57,6 +58,8 @@ def main() -> int:
 
 def _run(module: types.ModuleType, name: str, arguments: list[str]) -> int:
     flags.FLAGS.set_default("verbosity", logging.INFO)
+    if "config" in flags.FLAGS and arguments and not arguments[0].startswith("-"):
+        arguments = [f"--config={arguments[0]}", *arguments[1:]]
     sys.argv = [name, *arguments]  # where config_flags looks for --config.KEY=VALUE
     try:
         remaining = flags.FLAGS(sys.argv)

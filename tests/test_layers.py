@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from mlgcn_jax.models import layers
+from mlgcn_jax.models import gpu_forms, layers, target_platform
 
 
 def random_map(*shape: int, seed: int = 0, mean: float = 0.0) -> jax.Array:
@@ -51,8 +51,9 @@ def test_bfloat16_maps_have_float32_statistics():
     assert norm.mean[...].dtype == jnp.float32
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
 @pytest.mark.parametrize("size", [7, 8, 15, 16])
-def test_max_pool_is_that_of_lax(size: int):
+def test_max_pool_is_that_of_lax(size: int, platform: str):
     x = random_map(2, size, size + 1, 3)
     expected = lax.reduce_window(
         x,
@@ -62,13 +63,18 @@ def test_max_pool_is_that_of_lax(size: int):
         (1, 2, 2, 1),
         ((0, 0), (1, 1), (1, 1), (0, 0)),
     )
-    np.testing.assert_array_equal(layers.max_pool_3x3_stride_2(x), expected)
+
+    def ours(x):
+        with target_platform.tracing_for(platform):
+            return layers.max_pool_3x3_stride_2(x)
+
+    np.testing.assert_array_equal(ours(x), expected)
 
     def weighted_sum(pool):
         return jax.grad(lambda x: jnp.sum(jnp.sin(pool(x))))(x)
 
     np.testing.assert_allclose(
-        weighted_sum(layers.max_pool_3x3_stride_2),
+        weighted_sum(ours),
         weighted_sum(
             lambda x: lax.reduce_window(
                 x,
@@ -81,6 +87,53 @@ def test_max_pool_is_that_of_lax(size: int):
         ),
         rtol=1e-6,
     )
+
+
+def test_on_a_gpu_the_first_of_equal_maxima_gets_the_gradient():
+    x = jnp.ones((1, 3, 3, 1)).at[0, 0, 0].set(0.0)
+    gradient = jax.grad(lambda x: gpu_forms.max_pool_3x3_stride_2(x).sum())(x)
+    # Windows of rows 0-1 and 1-2, columns likewise; each names its first one.
+    expected = [[0, 2, 0], [1, 1, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_norm_and_relu_of_several_maps_are_those_of_one(dtype):
+    """Value and gradient, against the plain formula; the scale has both signs."""
+    maps = tuple(random_map(2, 4, 5, c).astype(dtype) for c in (3, 1, 4))
+    scale = jnp.linspace(-1.5, 2.0, 8)
+    offset = jnp.linspace(0.5, -0.5, 8)
+    weight = random_map(2, 4, 5, 8)
+
+    def plain(maps, scale, offset):
+        x = jnp.concatenate(maps, axis=-1).astype(jnp.float32)
+        y = jax.nn.relu(x * scale[None, None, None] + offset[None, None, None])
+        return y.astype(dtype)
+
+    def with_gradient(form):
+        def loss(*arguments):
+            return jnp.sum(form(*arguments).astype(jnp.float32) * weight)
+
+        value = form(maps, scale, offset)
+        return value, jax.grad(loss, argnums=(0, 1, 2))(maps, scale, offset)
+
+    jax.tree.map(
+        # One rounding to bfloat16 in the plain form may be two here.
+        lambda a, b: np.testing.assert_allclose(
+            np.float32(a), np.float32(b), rtol=1e-2 if dtype == jnp.bfloat16 else 1e-5
+        ),
+        with_gradient(gpu_forms.norm_relu),
+        with_gradient(plain),
+    )
+
+
+def test_statistics_in_bfloat16_are_those_of_its_values():
+    """Far from zero too: a mean of twenty standard deviations."""
+    x = (random_map(4, 16, 16, 5) + 20.0).astype(jnp.bfloat16)
+    values = np.asarray(x, np.float64)
+    mean, var = layers.batch_statistics(x)
+    np.testing.assert_allclose(mean, values.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(var, values.var((0, 1, 2)), rtol=1e-3)
 
 
 def test_average_pool_leaves_an_odd_edge():

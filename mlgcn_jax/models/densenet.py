@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import dense_block, layers
+from mlgcn_jax.models import dense_block, layers, target_platform
 
 
 class DenseLayer(nnx.Module):
@@ -35,14 +35,14 @@ class DenseLayer(nnx.Module):
 
     def __call__(
         self,
-        x: Float[Array, "b h w c"],
+        maps: Sequence[Float[Array, "b h w _"]],
         *,
         train: bool,
         statistics: layers.Statistics | None,
     ) -> Float[Array, "b h w growth_rate"]:
-        """Returns the layer's new features."""
-        x = self.conv1(jax.nn.relu(self.norm1(x, train=train, statistics=statistics)))
-        return self.conv2(jax.nn.relu(self.norm2(x, train=train)))
+        """Returns the layer's new features, from maps with all those before it."""
+        x = self.conv1(self.norm1.relu(maps, train=train, statistics=statistics))
+        return self.conv2(self.norm2.relu([x], train=train))
 
 
 class DenseBlock(nnx.Module):
@@ -77,25 +77,23 @@ class DenseBlock(nnx.Module):
 
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool
-    ) -> tuple[Float[Array, "b h w c2"], layers.Statistics | None]:
-        """Returns all features, and in training their batch statistics."""
+    ) -> tuple[list[Float[Array, "b h w _"]], layers.Statistics | None]:
+        """Returns maps with all features, and in training their batch statistics."""
         if train and self._is_faster_as_products:
-            return self._train_as_products(x)
-        features = [x]
+            features, known = self._train_as_products(x)
+            return [features], known
+        maps = [x]
         statistics = [layers.batch_statistics(x)] if train else []
         for layer in self._layers:
             new = layer(
-                jnp.concatenate(features, axis=-1),
+                maps,
                 train=train,
                 statistics=layers.concatenate_statistics(statistics) if train else None,
             )
-            features.append(new)
+            maps.append(new)
             if train:
                 statistics.append(layers.batch_statistics(new))
-        return (
-            jnp.concatenate(features, axis=-1),
-            layers.concatenate_statistics(statistics) if train else None,
-        )
+        return maps, layers.concatenate_statistics(statistics) if train else None
 
     @property
     def _layers(self) -> list[DenseLayer]:
@@ -103,7 +101,8 @@ class DenseBlock(nnx.Module):
 
     @property
     def _is_faster_as_products(self) -> bool:
-        return jax.default_backend() == "cpu" and self.dtype == jnp.float32
+        on_cpu = target_platform.target_platform() == "cpu"
+        return on_cpu and self.dtype == jnp.float32
 
     def _train_as_products(
         self, x: Float[Array, "b h w c"]
@@ -141,7 +140,7 @@ class Transition(nnx.Module):
 
     def __call__(
         self,
-        x: Float[Array, "b h w c"],
+        maps: Sequence[Float[Array, "b h w _"]],
         *,
         train: bool,
         statistics: layers.Statistics | None,
@@ -151,7 +150,7 @@ class Transition(nnx.Module):
         Pools before it convolves: both are linear and commute, and the convolution
         then has a quarter of the work. Differs from torchvision in rounding only.
         """
-        x = jax.nn.relu(self.norm(x, train=train, statistics=statistics))
+        x = self.norm.relu(maps, train=train, statistics=statistics)
         return self.conv(layers.average_pool_2x2(x))
 
 
@@ -199,16 +198,16 @@ class Features(nnx.Module):
         self, x: Float[Array, "b h w 3"], *, train: bool
     ) -> Float[Array, "b h2 w2 d"]:
         """Returns the last feature map, 1/32 of the image's size."""
-        x = jax.nn.relu(self.norm0(self.conv0(x), train=train))
+        x = self.norm0.relu([self.conv0(x)], train=train)
         x = layers.max_pool_3x3_stride_2(x)
-        statistics = None
+        maps, statistics = [x], None
         for i in range(1, self.num_blocks + 1):
             block: DenseBlock = getattr(self, f"denseblock{i}")
-            x, statistics = block(x, train=train)
+            maps, statistics = block(x, train=train)
             if i < self.num_blocks:
                 transition: Transition = getattr(self, f"transition{i}")
-                x = transition(x, train=train, statistics=statistics)
-        return jax.nn.relu(self.norm5(x, train=train, statistics=statistics))
+                x = transition(maps, train=train, statistics=statistics)
+        return self.norm5.relu(maps, train=train, statistics=statistics)
 
 
 class DenseNet(nnx.Module):

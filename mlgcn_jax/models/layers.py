@@ -5,7 +5,7 @@ not offer: batch statistics that several layers share, a variance that keeps its
 precision, PyTorch's unbiased running variance, and forms that are quick on a CPU.
 """
 
-import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,6 +14,8 @@ from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+
+from mlgcn_jax.models import cpu_forms, gpu_forms, target_platform
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9  # what is kept of the old value; PyTorch calls this 0.1
@@ -47,7 +49,7 @@ class Convolution(nnx.Module):
         kernel = self.kernel[...].astype(self.dtype)
         x = x.astype(self.dtype)
         kernel_size = kernel.shape[0]
-        if kernel_size == 1 and jax.default_backend() == "cpu":
+        if kernel_size == 1 and target_platform.target_platform() == "cpu":
             # A plain matrix product takes about 0.6 of the time of lax.conv on a CPU,
             # but moves half as many bytes again on a GPU.
             x = x[:, :: self.stride, :: self.stride]
@@ -73,11 +75,18 @@ def batch_statistics(x: Float[Array, "b h w c"]) -> Statistics:
     """Returns the statistics of each channel over the (global) batch, in float32.
 
     The variance is the mean square distance from the mean: the one-pass form
-    E[x^2] - E[x]^2 loses its digits where the mean is far from zero. With the batch
-    sharded over devices XLA adds the all-reduce: statistics are global.
+    E[x^2] - E[x]^2 loses its digits where the mean is far from zero. It serves for
+    bfloat16, whose values have lost more by then (their rounding is 2^-9, that of the
+    sums 2^-24), and reads them once. With the batch sharded over devices XLA adds the
+    all-reduce: statistics are global.
     """
+    one_pass = x.dtype == jnp.bfloat16
     x = x.astype(jnp.float32)
     mean = x.mean((0, 1, 2), keepdims=True)
+    if one_pass:
+        mean = mean.reshape(-1)
+        square = jnp.square(x).mean((0, 1, 2))
+        return Statistics(mean, jnp.maximum(square - jnp.square(mean), 0.0))
     return Statistics(mean.reshape(-1), jnp.square(x - mean).mean((0, 1, 2)))
 
 
@@ -136,6 +145,30 @@ class BatchNorm(nnx.Module):
         x = x.astype(jnp.float32)
         return (x * _per_channel(scale) + _per_channel(offset)).astype(self.dtype)
 
+    def relu(
+        self,
+        maps: Sequence[Float[Array, "b h w _"]],
+        *,
+        train: bool,
+        statistics: Statistics | None = None,
+    ) -> Float[Array, "b h w c"]:
+        """Returns the ReLU of the norm of maps side by side, in `dtype`.
+
+        Args:
+            maps: feature maps of this `dtype`; together they have all channels.
+            train: as in a call.
+            statistics: of all channels; may be left out for a single map.
+        """
+        if not train or target_platform.target_platform() != "gpu":
+            x = jnp.concatenate(maps, axis=-1)
+            return jax.nn.relu(self(x, train=train, statistics=statistics))
+        if statistics is None:
+            (x,) = maps
+            statistics = batch_statistics(x)
+        self.update_running(statistics, count=maps[0].size // maps[0].shape[-1])
+        scale, offset = scale_and_offset(self.scale[...], self.bias[...], statistics)
+        return gpu_forms.norm_relu(tuple(maps), scale, offset)
+
     def update_running(self, statistics: Statistics, *, count: int) -> None:
         """Moves the running statistics towards those of a batch of `count` values."""
         keep = BATCH_NORM_MOMENTUM
@@ -153,63 +186,17 @@ def _per_channel(values: Float[Array, " c"]) -> Float[Array, "1 1 1 c"]:
 def max_pool_3x3_stride_2(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
     """Returns the maximum over 3x3 windows, stride 2, padding 1.
 
-    Along the rows first, then along the columns: with a gradient of its own it takes a
-    fifth of the time of that of nine shifts on a CPU, and far less than the gradient of
-    `lax.reduce_window`, which scatters. Of equal ones the first gets the gradient, as
-    in PyTorch.
+    Of equal ones the first gets the gradient, as in PyTorch. The gradient of
+    `lax.reduce_window` scatters, which is slow on CPUs, and on GPUs moves twice the
+    bytes of the form there; on a TPU it moves a fourth of those of slices.
     """
-    return _max_pool_3_stride_2(_max_pool_3_stride_2(x, 2), 1)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _max_pool_3_stride_2(
-    x: Float[Array, "b h w c"], axis: int
-) -> Float[Array, "b h2 w2 c"]:
-    before, even, odd = _windows(x, axis)
-    return jnp.maximum(jnp.maximum(before, even), odd)
-
-
-def _max_pool_forward(
-    x: Float[Array, "b h w c"], axis: int
-) -> tuple[Float[Array, "b h2 w2 c"], Float[Array, "b h w c"]]:
-    return _max_pool_3_stride_2(x, axis), x
-
-
-def _max_pool_backward(
-    axis: int, x: Float[Array, "b h w c"], d_y: Float[Array, "b h2 w2 c"]
-) -> tuple[Float[Array, "b h w c"]]:
-    before, even, odd = _windows(x, axis)
-    is_before = before >= jnp.maximum(even, odd)
-    is_even = ~is_before & (even >= odd)
-    d_before = jnp.where(is_before, d_y, 0.0)
-    d_even = jnp.where(is_even, d_y, 0.0)
-    d_odd = jnp.where(is_before | is_even, 0.0, d_y) + _shift(d_before, axis, -1, 0.0)
-    d_x = jnp.stack([d_even, d_odd], axis + 1)
-    d_x = d_x.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
-    return (lax.slice_in_dim(d_x, 0, x.shape[axis], axis=axis),)
-
-
-_max_pool_3_stride_2.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def _windows(x: Float[Array, "b h w c"], axis: int) -> tuple[Array, Array, Array]:
-    """Returns what windows of three, stride 2, padding 1, hold along an axis."""
-    lowest = float(jnp.finfo(x.dtype).min)
-    odd_size = [(0, 0)] * x.ndim
-    odd_size[axis] = (0, x.shape[axis] % 2)
-    x = jnp.pad(x, odd_size, constant_values=lowest)
-    pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
-    even = lax.index_in_dim(pairs, 0, axis + 1, keepdims=False)
-    odd = lax.index_in_dim(pairs, 1, axis + 1, keepdims=False)
-    return _shift(odd, axis, 1, lowest), even, odd
-
-
-def _shift(
-    x: Float[Array, "b h w c"], axis: int, by: int, fill: float
-) -> Float[Array, "b h w c"]:
-    padding = [(0, 0, 0)] * x.ndim
-    padding[axis] = (by, -by, 0)
-    return lax.pad(x, jnp.asarray(fill, x.dtype), padding)
+    platform = target_platform.target_platform()
+    if platform == "cpu":
+        return cpu_forms.max_pool_3x3_stride_2(x)
+    if platform == "gpu":
+        return gpu_forms.max_pool_3x3_stride_2(x)
+    around = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), around)
 
 
 def average_pool_2x2(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:

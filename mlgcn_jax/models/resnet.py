@@ -81,8 +81,8 @@ class Bottleneck(nnx.Module):
     ) -> Float[Array, "b h2 w2 c2"]:
         """Returns the block's output, after its last ReLU."""
         shortcut = x if self.downsample is None else self.downsample(x, train=train)
-        x = jax.nn.relu(self.bn1(self.conv1(x), train=train))
-        x = jax.nn.relu(self.bn2(self.conv2(x), train=train))
+        x = self.bn1.relu([self.conv1(x)], train=train)
+        x = self.bn2.relu([self.conv2(x)], train=train)
         return jax.nn.relu(self.bn3(self.conv3(x), train=train) + shortcut)
 
 
@@ -170,7 +170,7 @@ class ResNet(nnx.Module):
         self, image: Float[Array, "b h w 3"], *, train: bool
     ) -> Float[Array, "b h2 w2 d"]:
         """Returns the feature map `[b, ceil(h / 32), ceil(w / 32), d]` in `dtype`."""
-        x = jax.nn.relu(self.bn1(self.conv1(image), train=train))
+        x = self.bn1.relu([self.conv1(image)], train=train)
         x = layers.max_pool_3x3_stride_2(x)
         for i in range(1, self.num_layers + 1):
             layer: Layer = getattr(self, f"layer{i}")

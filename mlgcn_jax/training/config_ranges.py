@@ -36,6 +36,15 @@ def check(config: config_dict.ConfigDict) -> None:
             "config.data_dir is not set; give --config.data_dir=DIR, what "
             "`mlgcn build --data_dir=DIR` wrote"
         )
+    check_numbers(config)
+
+
+def check_numbers(config: config_dict.ConfigDict) -> None:
+    """Checks the numbers that no other module checks.
+
+    Raises:
+        ValueError: one is out of its range; the message has the range.
+    """
     for key, smallest in _AT_LEAST.items():
         value = operator.attrgetter(key)(config)
         if not smallest <= value < math.inf:  # not: NaN fails too

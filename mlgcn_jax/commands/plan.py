@@ -1,0 +1,44 @@
+"""Compiles the train step for accelerators that are not there, and says what it costs.
+
+mlgcn plan CONFIG --topology=v5e:2x4|h100:8 [--json=OUT] [--num_labels=40]
+    [--config.KEY=VALUE ...]
+
+v5e, v5p and v6e take libtpu (the `tpu` extra), a100 and h100 the `cuda12` extra, and
+neither the hardware. DenseNet-121 takes minutes.
+"""
+
+import pathlib
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from mlgcn_jax.commands import exit_status
+from mlgcn_jax.data import files
+from mlgcn_jax.planning import chips, devices, plan
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
+_TOPOLOGY = flags.DEFINE_string(
+    "topology",
+    None,
+    f"Chips ({', '.join(chips.CHIPS)}) and how many: v5e:2x4, h100:8.",
+    required=True,
+)
+_JSON = flags.DEFINE_string("json", None, "JSON file for the figures.")
+_NUM_LABELS = flags.DEFINE_integer(
+    "num_labels", 40, "Labels of the dataset.", lower_bound=1
+)
+flags.mark_flag_as_required("config")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the stage."""
+    exit_status.check_no_arguments(argv)
+    topology = chips.parse_topology(_TOPOLOGY.value)
+    # Devices that are there play no part, and may be taken.
+    jax.config.update("jax_platforms", "cpu")
+    mesh = devices.create_mesh(topology)
+    made = plan.make_plan(_CONFIG.value, topology, mesh, num_labels=_NUM_LABELS.value)
+    print(plan.format_plan(made))
+    if _JSON.value:
+        files.write_json(pathlib.Path(_JSON.value), made)

@@ -1,0 +1,1 @@
+"""The train step compiled for accelerators that are not there: what it costs."""

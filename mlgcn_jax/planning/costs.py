@@ -1,0 +1,92 @@
+"""What a compiled program costs each chip: bytes, memory, messages."""
+
+import re
+from typing import Any, NamedTuple
+
+import jax
+from jaxlib import xla_client
+
+_COLLECTIVES = (
+    "all-gather",
+    "all-reduce",
+    "all-to-all",
+    "collective-broadcast",
+    "collective-permute",
+    "reduce-scatter",
+)
+# `%name = SHAPE all-reduce(...)`; of an asynchronous one the end, where SHAPE is that
+# of the result alone.
+_COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(_COLLECTIVES)})(?:-done)?\(")
+_ARRAY = re.compile(r"\b(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")  # f32[2,3], pred[2]
+
+
+class Costs(NamedTuple):
+    """Costs of one run of a program to each chip.
+
+    Attributes:
+        bytes_accessed: read from and written to memory.
+        peak_bytes: arguments, results and temporaries together.
+        collectives: kind -> bytes of its results.
+    """
+
+    bytes_accessed: float
+    peak_bytes: int
+    collectives: dict[str, int]
+
+
+def of_compiled(compiled: jax.stages.Compiled) -> Costs:
+    """Returns the costs, as the compiler for the chip counts them.
+
+    Where that does not count bytes (GPUs), they are those of XLA's analysis of the
+    optimised program. It leaves out results that come as a tuple, those of cuDNN's
+    convolutions among them, and takes an operand for read whole that a fusion converts
+    before it slices it: good to compare with other counts of this kind, and neither an
+    upper nor a lower bound on what the GPU moves.
+    """
+    analysis = compiled.cost_analysis() or _analyse(
+        compiled.runtime_executable().hlo_modules()[0]
+    )
+    memory = compiled.memory_analysis()
+    return Costs(
+        bytes_accessed=analysis["bytes accessed"],
+        peak_bytes=memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes,
+        collectives=count_collectives(compiled.as_text()),
+    )
+
+
+def count_flops(lowered: jax.stages.Lowered) -> float:
+    """Returns the arithmetic of the program as it is written, over all chips.
+
+    Before compilation: a convolution that a GPU hands to cuDNN has no count after it.
+    """
+    return _analyse(lowered.compiler_ir("hlo").as_hlo_module())["flops"]
+
+
+def count_collectives(hlo: str) -> dict[str, int]:
+    """Returns kind -> bytes of the results of all collectives in a program's text.
+
+    One in a loop counts once.
+    """
+    found: dict[str, int] = {}
+    for shape, kind in _COLLECTIVE.findall(hlo):
+        found[kind] = found.get(kind, 0) + _num_bytes(shape)
+    return found
+
+
+def _num_bytes(shape: str) -> int:
+    """Of an array `f32[2,3]{1,0}`, or of a tuple of them."""
+    total = 0
+    for digits, sizes in _ARRAY.findall(shape):
+        bits = int(digits or 8)
+        for size in filter(None, sizes.split(",")):
+            bits *= int(size)
+        total += -(-bits // 8)
+    return total
+
+
+def _analyse(module: Any) -> dict[str, float]:
+    client = jax.devices("cpu")[0].client
+    return xla_client._xla.hlo_module_cost_analysis(client, module)

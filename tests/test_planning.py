@@ -1,0 +1,225 @@
+"""Plans: topologies, counted costs, the roofline; and one compiled for fake devices."""
+
+import json
+import pathlib
+import re
+
+import configurations
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from command_line import mlgcn
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mlgcn_jax.models import target_platform
+from mlgcn_jax.planning import chips, costs, devices, plan, roofline
+from mlgcn_jax.runs import mesh as meshes
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "shape", "num_chips"),
+    [
+        ("v5e:2x4", "v5e", (2, 4), 8),
+        ("v5p:2x2x1", "v5p", (2, 2, 1), 4),
+        ("h100:8", "h100", (1, 8), 8),
+        ("a100:2x8", "a100", (2, 8), 16),
+    ],
+)
+def test_topology(text, name, shape, num_chips):
+    topology = chips.parse_topology(text)
+    assert topology == chips.Topology(name, shape)
+    assert topology.num_chips == num_chips
+    assert chips.parse_topology(str(topology)) == topology
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tpu:8", "no chip 'tpu'; use one of v5e, v5p, v6e, a100, h100"),
+        ("v5e", "expected numbers after the chip"),
+        ("h100:", "expected numbers after the chip"),
+        ("h100:0", "expected numbers after the chip"),
+        ("v5e:2xx4", "expected numbers after the chip"),
+        ("v5e:8", "a grid of two or three"),
+        ("h100:2x2x2", "hosts and GPUs of each"),
+    ],
+)
+def test_a_topology_that_is_none_is_an_error(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        chips.parse_topology(text)
+
+
+def test_collectives_are_counted_by_their_results():
+    """As printed for a TPU and a GPU; of a pair start, done the latter counts.
+
+    all-reduce: 4 x 2 x 3 + 2 x 5 = 34, and 4 x 7 = 28 of the asynchronous one.
+    """
+    hlo = """
+  %all-reduce.1 = (f32[2,3]{1,0:T(2,128)}, bf16[5]{0}) all-reduce(%a, %b), channel_id=1
+  %all-reduce-start = f32[7]{0} all-reduce-start(%c), channel_id=2
+  %all-reduce-done = f32[7]{0} all-reduce-done(%all-reduce-start)
+  %all-gather-start = (s32[2]{0}, s32[8]{0}) all-gather-start(%d), channel_id=3
+  %all-gather-done = s32[8]{0} all-gather-done(%all-gather-start)
+  ROOT %fusion = pred[9]{0} fusion(%all-reduce.1), calls=%computation
+"""
+    assert costs.count_collectives(hlo) == {"all-reduce": 62, "all-gather": 32}
+
+
+def compile_product(*, num_devices: int) -> tuple:
+    """`a.T @ b` with its 64 rows of float32 split over devices."""
+    mesh = Mesh(np.asarray(jax.devices()[:num_devices]), ("rows",))
+    split, whole = (NamedSharding(mesh, PartitionSpec(x)) for x in ("rows", None))
+    a = jax.ShapeDtypeStruct((64, 8), jnp.float32)
+    b = jax.ShapeDtypeStruct((64, 16), jnp.float32)
+    lowered = jax.jit(
+        lambda a, b: a.T @ b, in_shardings=(split, split), out_shardings=whole
+    ).lower(a, b)
+    return lowered, lowered.compile()
+
+
+def test_costs_of_a_matrix_product():
+    """64 x (8 + 16) numbers in, 8 x 16 out, two operations for each of 64 x 8 x 16."""
+    lowered, compiled = compile_product(num_devices=1)
+    counted = costs.of_compiled(compiled)
+    np.testing.assert_allclose(costs.count_flops(lowered), 2 * 64 * 8 * 16, rtol=1e-3)
+    assert counted.bytes_accessed == 4 * (64 * (8 + 16) + 8 * 16)
+    assert counted.peak_bytes >= 4 * (64 * (8 + 16) + 8 * 16)
+    assert counted.collectives == {}
+
+
+def test_costs_of_a_product_over_devices_are_those_of_each():
+    lowered, compiled = compile_product(num_devices=8)
+    counted = costs.of_compiled(compiled)
+    of_all = costs.count_flops(lowered)
+    np.testing.assert_allclose(of_all, 2 * 64 * 8 * 16, rtol=1e-3)
+    assert counted.collectives == {"all-reduce": 4 * 8 * 16}
+    # Its eighth in; the product is written, reduced and perhaps copied.
+    least = 4 * (64 // 8 * (8 + 16) + 8 * 16)
+    assert least <= counted.bytes_accessed <= least + 4 * 4 * 8 * 16
+
+
+def test_roofline_by_hand():
+    """v5e: 197 TFLOP/s, 819 GB/s, 16 GiB; 8 images on 4 chips."""
+    topology = chips.parse_topology("v5e:2x2")
+    estimate = roofline.estimate(
+        topology,
+        costs.Costs(819e6, 3 * 2**30, {}),  # 1 ms
+        flops=4 * 197e9 * 0.5,  # 0.5 ms on 4 chips
+        state_bytes=2**30,
+        batch_size=8,
+    )
+    np.testing.assert_allclose(estimate["images_per_s_bound"], 8 / 1e-3)
+    assert estimate["bound_by"] == "memory traffic"
+    assert estimate["bytes_per_image"] == 819e6 / 2
+    np.testing.assert_allclose(estimate["flops_per_image"], 197e9 / 4)
+    assert estimate["fits"]
+    assert estimate["largest_batch_per_chip"] == 15  # 15 GiB are left, an image takes 1
+    faster = roofline.estimate(
+        topology,
+        costs.Costs(819e5, 17 * 2**30, {}),
+        flops=4 * 197e9,
+        state_bytes=0,
+        batch_size=4,
+    )
+    np.testing.assert_allclose(faster["images_per_s_bound"], 4 / 1e-3)
+    assert faster["bound_by"] == "arithmetic"
+    assert not faster["fits"]
+    assert faster["largest_batch_per_chip"] == 0
+
+
+@pytest.fixture(scope="module")
+def tiny_plan() -> plan.Plan:
+    """Of the tiny config, with eight CPU devices in the place of the chips."""
+    config = configurations.tiny(batch_size=16)
+    topology = chips.parse_topology("h100:8")
+    return plan.make_plan(config, topology, meshes.create_mesh(), num_labels=6)
+
+
+def test_plan_of_a_train_step(tiny_plan):
+    assert tiny_plan["fits"]
+    assert tiny_plan["largest_batch_per_chip"] > 2
+    # At least: the state is read and written (Adam: thrice the parameters).
+    assert tiny_plan["bytes_per_image"] * 2 > 2 * 3 * 4 * 10_000
+    # Gradients of all 14,000 parameters of the backbone meet, once.
+    assert 4 * 14_000 < tiny_plan["collectives"]["all-reduce"] < 4 * 28_000
+    bound = 3352e9 / tiny_plan["bytes_per_image"] * 8
+    np.testing.assert_allclose(tiny_plan["images_per_s_bound"], bound)
+    json.dumps(tiny_plan)
+
+
+def test_plan_as_a_table(tiny_plan):
+    table = plan.format_plan(tiny_plan)
+    assert "16 images of 32 px, float32, on h100:1x8" in table
+    assert "GB an image" in table
+    assert "bound by memory traffic" in table
+    gave_up = tiny_plan | roofline.does_not_fit(
+        flops=1e9, batch_size=16, reason="RESOURCE_EXHAUSTED: 41.78G exceeds 15.75G"
+    )
+    assert "more than 80 GiB a chip: RESOURCE_EXHAUSTED" in plan.format_plan(gave_up)
+
+
+def test_a_plan_takes_the_form_of_its_platform():
+    """On CPUs 1x1 convolutions are products, and so are the gradients of blocks."""
+
+    def count_convolutions() -> int:
+        lowered, _ = plan.lower(
+            configurations.tiny(),
+            chips.parse_topology("v5e:2x4"),
+            meshes.create_mesh(),
+            num_labels=6,
+        )
+        return lowered.as_text().count("stablehlo.convolution")
+
+    # Stem, four dense layers of two, a transition; forward and kernels' gradients.
+    assert count_convolutions() >= 2 * (1 + 4 * 2 + 1)
+    assert target_platform.target_platform() == "cpu"
+
+
+def test_a_batch_that_chips_cannot_share_is_an_error():
+    config = configurations.tiny(batch_size=9)
+    with pytest.raises(ValueError, match="not divisible by 8 devices"):
+        plan.make_plan(
+            config, chips.parse_topology("h100:8"), meshes.create_mesh(), num_labels=6
+        )
+
+
+@pytest.mark.parametrize(
+    ("topology", "raised", "message"),
+    [
+        ("v5e:3x3", RuntimeError("INVALID_ARGUMENT: not divisible\nmore"), "v5e:3x3"),
+        ("h100:8", NotImplementedError("topology not implemented"), "[cuda12]"),
+    ],
+)
+def test_a_compiler_that_refuses_or_is_missing_is_told(
+    monkeypatch, topology, raised, message
+):
+    def refuse(**_):
+        raise raised
+
+    monkeypatch.setattr(topologies, "get_topology_desc", refuse)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    with pytest.raises(ValueError, match=re.escape(message)) as info:
+        devices.create_mesh(chips.parse_topology(topology))
+    assert "\n" not in str(info.value)
+
+
+def test_no_libtpu_is_told(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=re.escape("pip install 'mlgcn-jax[tpu]'")):
+        devices.create_mesh(chips.parse_topology("v5e:2x4"))
+
+
+def test_every_gpu_has_what_xla_asks():
+    gpus = {name for name, chip in chips.CHIPS.items() if chip.platform == "gpu"}
+    assert devices.GPU_PROPERTIES.keys() == gpus
+
+
+def test_wrong_calls():
+    config = "configs/default.py"
+    root = pathlib.Path(__file__).parent.parent
+    _, error = mlgcn("plan", config, cwd=root, status=2)
+    assert "--topology" in error
+    _, error = mlgcn("plan", config, "--topology=h100:x", cwd=root, status=1)
+    assert len(error.splitlines()) == 1 and "h100:x" in error
