@@ -66,10 +66,10 @@ def stages(case: Case) -> dict[str, jax.Array]:
         x = jax.nn.relu(f.norm0(seen["conv0"], train=False))
         x = seen["pool0"] = layers.max_pool_3x3_stride_2(x)
         for i in range(1, f.num_blocks + 1):
-            x, _ = getattr(f, f"denseblock{i}")(x, train=False)
-            seen[f"denseblock{i}"] = x
+            maps, _ = getattr(f, f"denseblock{i}")(x, train=False)
+            x = seen[f"denseblock{i}"] = jnp.concatenate(maps, axis=-1)
             if i < f.num_blocks:
-                x = getattr(f, f"transition{i}")(x, train=False, statistics=None)
+                x = getattr(f, f"transition{i}")(maps, train=False, statistics=None)
                 seen[f"transition{i}"] = x
         seen["norm5"] = f.norm5(x, train=False)
         seen["logits"] = model(image, graph, train=False)
@@ -80,7 +80,10 @@ def stages(case: Case) -> dict[str, jax.Array]:
 
 def scores(case: Case) -> np.ndarray:
     """Scores in evaluation, as `mlgcn evaluate` and `mlgcn predict` compute them."""
-    scorer = scoring.Scorer(case.graphdef, case.mesh)
+    batch_size, image_size = case.batch.image.shape[:2]
+    scorer = scoring.Scorer(
+        case.graphdef, case.mesh, image_size=image_size, batch_size=batch_size
+    )
     scorer.load(case.variables, place_graph(case))
     return scorer(case.batch.image)
 

@@ -36,7 +36,12 @@ class Jax:
         self._step = train_step.create_train_step(
             config, graphdef, tx, schedule, self._mesh
         )
-        self._scorer = scoring.Scorer(graphdef, self._mesh)
+        self._scorer = scoring.Scorer(
+            graphdef,
+            self._mesh,
+            image_size=config.image_size,
+            batch_size=meshes.round_up_batch_size(config.batch_size, self._mesh),
+        )
         self._graph = jax.device_put(prepared.graph, meshes.replicated(self._mesh))
         # The seed makes them equal to the weights that were written.
         self._state = train_state.create_train_state(
