@@ -18,7 +18,14 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import densenet, heads, layers, multi_label_model, resnet
+from mlgcn_jax.models import (
+    densenet,
+    heads,
+    layers,
+    multi_label_model,
+    resnet,
+    target_platform,
+)
 
 
 @jax.tree_util.register_dataclass
@@ -70,7 +77,7 @@ def fold(
 
 def is_on_cpu() -> bool:
     """Whether programs are compiled for a CPU, which has forms of its own."""
-    return jax.default_backend() == "cpu"
+    return target_platform.target_platform() == "cpu"
 
 
 def compiler_options() -> dict[str, str]:
