@@ -41,7 +41,7 @@ def _max_pool_backward(
     d_even = jnp.where(is_even, d_y, 0.0)
     d_odd = jnp.where(is_before | is_even, 0.0, d_y) + _shift(d_before, axis, -1, 0.0)
     d_x = jnp.stack([d_even, d_odd], axis + 1)
-    d_x = d_x.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+    d_x = d_x.reshape(*x.shape[:axis], 2 * d_y.shape[axis], *x.shape[axis + 1 :])
     return (lax.slice_in_dim(d_x, 0, x.shape[axis], axis=axis),)
 
 
@@ -54,7 +54,8 @@ def _windows(x: Float[Array, "b h w c"], axis: int) -> tuple[Array, Array, Array
     odd_size = [(0, 0)] * x.ndim
     odd_size[axis] = (0, x.shape[axis] % 2)
     x = jnp.pad(x, odd_size, constant_values=lowest)
-    pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
+    half = x.shape[axis] // 2  # not -1 below: a map may be empty
+    pairs = x.reshape(*x.shape[:axis], half, 2, *x.shape[axis + 1 :])
     even = lax.index_in_dim(pairs, 0, axis + 1, keepdims=False)
     odd = lax.index_in_dim(pairs, 1, axis + 1, keepdims=False)
     return _shift(odd, axis, 1, lowest), even, odd
