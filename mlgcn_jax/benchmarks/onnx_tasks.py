@@ -28,7 +28,7 @@ def infer(*, batch_size: int, image_size: int) -> Task:
 
     def task() -> np.ndarray:
         (logits,) = session.run(None, {"image": _to_nchw(array)})
-        return 1.0 / (1.0 + np.exp(-logits))
+        return 1.0 / (1.0 + np.exp(-np.asarray(logits)))
 
     return task, {}
 

@@ -39,10 +39,11 @@ def _norm_relu_backward(
 ) -> tuple[tuple[Array, ...], Float[Array, " c"], Float[Array, " c"]]:
     maps, scale, offset = saved
     d_maps, start = [], 0
-    for x, *part in zip(maps, *_split(maps, scale, offset), strict=True):
-        d_part = d_y[..., start : start + x.shape[-1]]
-        d_before = _through_relu(x, *part, d_part)
-        d_maps.append((d_before * _channels(part[0])).astype(x.dtype))
+    scales, offsets = _split(maps, scale, offset)
+    for x, its_scale, its_offset in zip(maps, scales, offsets, strict=True):
+        its_d_y = d_y[..., start : start + x.shape[-1]]
+        d_before = _through_relu(x, its_scale, its_offset, its_d_y)
+        d_maps.append((d_before * _channels(its_scale)).astype(x.dtype))
         start += x.shape[-1]
     # Over all channels at once: one reduction, not one a map.
     x = jnp.concatenate(maps, axis=-1)
@@ -84,7 +85,7 @@ def _split(
 ) -> list[list[Float[Array, " _"]]]:
     """Each vector in parts, one a map."""
     sizes = [x.shape[-1] for x in maps]
-    return [lax.split(vector, sizes) for vector in vectors]
+    return [list(lax.split(vector, sizes)) for vector in vectors]
 
 
 def _channels(values: Float[Array, " c"]) -> Float[Array, "1 1 1 c"]:

@@ -80,7 +80,7 @@ def is_on_cpu() -> bool:
     return target_platform.target_platform() == "cpu"
 
 
-def compiler_options() -> dict[str, str]:
+def compiler_options() -> dict[str, bool | str]:
     """Returns what XLA shall be told when it compiles a folded model.
 
     On a CPU to take its own matrix products and convolutions: with those of YNNPACK,

@@ -43,17 +43,16 @@ def of_compiled(compiled: jax.stages.Compiled) -> Costs:
     before it slices it: good to compare with other counts of this kind, and neither an
     upper nor a lower bound on what the GPU moves.
     """
-    analysis = compiled.cost_analysis() or _analyse(
-        compiled.runtime_executable().hlo_modules()[0]
-    )
-    memory = compiled.memory_analysis()
+    program: Any = compiled.runtime_executable()
+    analysis = compiled.cost_analysis() or _analyse(program.hlo_modules()[0])
+    memory: Any = compiled.memory_analysis()  # None on no platform of ours
     return Costs(
         bytes_accessed=analysis["bytes accessed"],
         peak_bytes=memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes,
-        collectives=count_collectives(compiled.as_text()),
+        collectives=count_collectives(compiled.as_text() or ""),
     )
 
 
@@ -62,7 +61,8 @@ def count_flops(lowered: jax.stages.Lowered) -> float:
 
     Before compilation: a convolution that a GPU hands to cuDNN has no count after it.
     """
-    return _analyse(lowered.compiler_ir("hlo").as_hlo_module())["flops"]
+    program: Any = lowered.compiler_ir("hlo")
+    return _analyse(program.as_hlo_module())["flops"]
 
 
 def count_collectives(hlo: str) -> dict[str, int]:
@@ -89,4 +89,5 @@ def _num_bytes(shape: str) -> int:
 
 def _analyse(module: Any) -> dict[str, float]:
     client = jax.devices("cpu")[0].client
-    return xla_client._xla.hlo_module_cost_analysis(client, module)
+    xla: Any = xla_client  # JAX has no public name for it
+    return xla._xla.hlo_module_cost_analysis(client, module)

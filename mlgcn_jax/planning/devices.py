@@ -2,8 +2,9 @@
 
 import importlib.util
 import os
+from collections.abc import Sequence
+from typing import Any
 
-import jax
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh
@@ -71,7 +72,7 @@ def create_mesh(topology: chips.Topology) -> Mesh:
     return Mesh(np.asarray(devices), (meshes.DATA_AXIS,))
 
 
-def _tpus(topology: chips.Topology) -> list[jax.Device]:
+def _tpus(topology: chips.Topology) -> Sequence[Any]:
     if importlib.util.find_spec("libtpu") is None:
         raise _not_installed(topology, "libtpu", "tpu")
     # Nothing is run on TPUs: ask nobody about them, and leave those that are there to
@@ -87,7 +88,7 @@ def _tpus(topology: chips.Topology) -> list[jax.Device]:
     ).devices
 
 
-def _gpus(topology: chips.Topology) -> list[jax.Device]:
+def _gpus(topology: chips.Topology) -> Sequence[Any]:
     target = _GPU_TARGET.format(
         name=topology.name, of_card=GPU_PROPERTIES[topology.name]
     )

@@ -68,7 +68,9 @@ def _estimate(
 ) -> Plan:
     flops = costs.count_flops(lowered)
     # Without a GPU nothing can be timed, so the variants of a kernel are not tried.
-    options = {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None
+    options: Any = (
+        {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None
+    )
     try:
         compiled = lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
@@ -122,18 +124,19 @@ def _batch(
 
 
 def _graph(config: config_dict.ConfigDict, num_labels: int) -> label_graph.LabelGraph:
+    """Returns the shapes of a graph, in the place of its arrays."""
     edges = (_num_edges(num_labels),)
     has_embeddings = config.graph.embedding in ("cooccurrence", "file")
-    return label_graph.LabelGraph(
-        senders=jax.ShapeDtypeStruct(edges, jnp.int32),
-        receivers=jax.ShapeDtypeStruct(edges, jnp.int32),
-        edge_weights=jax.ShapeDtypeStruct(edges, jnp.float32),
-        embeddings=jax.ShapeDtypeStruct(
-            (num_labels, config.graph.embedding_dim), jnp.float32
-        )
+    nodes = (num_labels, config.graph.embedding_dim)
+    parts: dict[str, Any] = {
+        "senders": jax.ShapeDtypeStruct(edges, jnp.int32),
+        "receivers": jax.ShapeDtypeStruct(edges, jnp.int32),
+        "edge_weights": jax.ShapeDtypeStruct(edges, jnp.float32),
+        "embeddings": jax.ShapeDtypeStruct(nodes, jnp.float32)
         if has_embeddings
         else None,
-    )
+    }
+    return label_graph.LabelGraph(**parts)
 
 
 def _num_edges(num_labels: int) -> int:
