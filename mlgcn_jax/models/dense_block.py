@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from mlgcn_jax.models import layers
 
-_SHIFTS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+_SHIFTS = [(row, column) for row in range(3) for column in range(3)]
 
 
 class LayerParams(NamedTuple):
@@ -219,29 +219,19 @@ def _add_gradient_of_statistics(
 def _convolve(
     x: Float[Array, "m k"], kernel: Float[Array, "3 3 k g"], shape: tuple[int, int, int]
 ) -> Float[Array, "m g"]:
-    """Returns the 3x3 convolution, zero padding: nine shifts of a product's columns.
-
-    A shift by rows and columns of a map is one by rows of the matrix, but for what it
-    brings in over the map's border, which is left out.
-    """
-    (b, h, w), (k, g) = shape, kernel.shape[2:]
-    margin = w + 1  # the furthest shift
-    x = jnp.pad(x, ((margin, margin), (0, 0)))
+    """Returns the 3x3 convolution, zero padding: nine shifts of a product's columns."""
+    k, g = kernel.shape[2:]
     columns = x @ kernel.transpose(2, 0, 1, 3).reshape(k, 9 * g)
-    position = jnp.arange(b * h * w)
-    row, column = position // w % h, position % w
-    total = jnp.zeros((), x.dtype)
-    for i, (d_row, d_column) in enumerate(_SHIFTS):
-        start = margin + d_row * w + d_column
-        shifted = columns[start : start + b * h * w, i * g : (i + 1) * g]
-        is_inside = (
-            (row + d_row >= 0)
-            & (row + d_row < h)
-            & (column + d_column >= 0)
-            & (column + d_column < w)
+    columns = columns.reshape(*shape, 9, g)  # [b, h, w, shift, g]
+    shifted = (
+        lax.pad(
+            columns[..., i, :],
+            jnp.zeros((), x.dtype),
+            ((0, 0, 0), (1 - row, row - 1, 0), (1 - column, column - 1, 0), (0, 0, 0)),
         )
-        total += jnp.where(is_inside[:, None], shifted, 0.0)
-    return total
+        for i, (row, column) in enumerate(_SHIFTS)
+    )
+    return sum(shifted, jnp.zeros((), x.dtype)).reshape(-1, g)
 
 
 def _convolution_gradient(
@@ -255,7 +245,7 @@ def _convolution_gradient(
     padded = jnp.pad(d_y.reshape(*shape, g), ((0, 0), (1, 1), (1, 1), (0, 0)))
     columns = jnp.concatenate(
         [
-            padded[:, 1 - row : 1 - row + h, 1 - column : 1 - column + w]
+            padded[:, 2 - row : 2 - row + h, 2 - column : 2 - column + w]
             for row, column in _SHIFTS
         ],
         axis=-1,
