@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
 
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.graph import label_graph
@@ -63,8 +62,8 @@ def create_train_step(
         new_state = train_state.TrainState(state.step + 1, variables, ema, opt_state)
         metrics = {
             "loss": loss,
-            "grad_norm": _norm(grads),
-            "param_norm": _norm(new_params),  # after the update
+            "grad_norm": optax.tree.norm(grads),
+            "param_norm": optax.tree.norm(new_params),  # after the update
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
         }
         return new_state, metrics
@@ -76,18 +75,3 @@ def create_train_step(
         in_shardings=(replicated, meshes.batch_sharded(mesh), replicated),
         out_shardings=replicated,
     )
-
-
-def _norm(tree: Any) -> Float[Array, ""]:
-    """Returns the Euclidean norm over all leaves.
-
-    Differs from `optax.tree.norm` in its form: the hundreds of short vectors of the
-    batch norms are joined first, because each sum of its own costs a CPU three kernels
-    to compile and to start.
-    """
-    leaves = jax.tree.leaves(tree)
-    vectors = [leaf for leaf in leaves if leaf.ndim == 1]
-    parts = [leaf for leaf in leaves if leaf.ndim != 1]
-    if vectors:
-        parts.append(jnp.concatenate(vectors))
-    return jnp.sqrt(sum(jnp.sum(jnp.square(part)) for part in parts))
