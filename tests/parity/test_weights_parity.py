@@ -8,7 +8,6 @@ import golden_case
 import jax
 import numpy as np
 import pytest
-import reference
 import torch
 import torchvision
 
@@ -68,7 +67,7 @@ def test_the_checkpoint_of_a_training_script_is_read(tmp_path, wrapper: str):
     """As ML-GCN's engine writes it: wrapped, from nn.DataParallel, with A and more."""
     config = golden_case.make_config()
     model = torch_model.MLGCN(
-        reference.DENSENETS["densenet_tiny"](),
+        torch_model.DENSENETS["densenet_tiny"](),
         golden_case.make_graph(config),
         hidden_features=config.model.hidden_features,
     )
