@@ -1,28 +1,24 @@
 """Whole runs of a tiny model: train, stop, go on, evaluate, predict."""
 
 import json
-import os
 import pathlib
 import shlex
-import signal
 import subprocess
 import sys
-import time
 
 import configurations
 import crawl_folders
 import jax
 import numpy as np
 import pytest
+from run_logs import TINY_CONFIG, curves, final_state, restored_state
 
 from mlgcn_jax.data import dataset
-from mlgcn_jax.evaluation import evaluate, metrics, scoring
-from mlgcn_jax.runs import checkpoints, run_folder, train_state, trained_model
+from mlgcn_jax.evaluation import evaluate, metrics
+from mlgcn_jax.runs import checkpoints, run_folder, trained_model
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.serving import predict, samples
-from mlgcn_jax.training import optimizer, progress, train
-
-TINY_CONFIG = pathlib.Path(__file__).parent / "tiny_config.py"
+from mlgcn_jax.training import progress, train
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +30,6 @@ def run(data_dir, tmp_path_factory) -> pathlib.Path:
     )
     assert train.train_and_evaluate(config, workdir) is None
     return workdir
-
-
-def curves(workdir: pathlib.Path) -> list[dict]:
-    lines = run_folder.RunFolder(workdir).metrics_log.read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_a_run_learns_and_logs_every_step(run, data_dir):
@@ -206,50 +197,6 @@ def test_a_validation_that_a_kill_prevented_is_made_up_for(data_dir, tmp_path):
     assert log.read_text() == whole
 
 
-def test_a_signal_while_validating_ends_the_run_at_once(
-    data_dir, tmp_path, monkeypatch
-):
-    """It is saved before it validates, and validates when it goes on."""
-    config = configurations.tiny(data_dir, batch_size=8)
-    score = scoring.Scorer.__call__
-    calls = []
-
-    def score_and_be_stopped(self, image):
-        calls.append(image.shape)
-        os.kill(os.getpid(), signal.SIGTERM)
-        return score(self, image)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(scoring.Scorer, "__call__", score_and_be_stopped)
-        assert train.train_and_evaluate(config, tmp_path) == signal.SIGTERM
-    assert len(calls) == 1  # of two batches
-    steps_per_epoch = dataset.open_dataset(data_dir).num_examples("train") // 8
-    assert checkpoints.saved_steps(tmp_path / "checkpoints") == [steps_per_epoch]
-    assert train.train_and_evaluate(config, tmp_path) is None
-    validated = [c["step"] for c in curves(tmp_path) if "validation/CF1" in c]
-    assert validated == [steps_per_epoch, 2 * steps_per_epoch]
-
-
-def test_a_signal_in_the_last_moment_is_told_though_the_run_is_done(
-    data_dir, tmp_path, monkeypatch
-):
-    """Whoever would go on with something else after it must know."""
-    config = configurations.tiny(data_dir, num_epochs=1)
-    compute = metrics.compute_metrics
-
-    def compute_and_be_stopped(scores, labels):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return compute(scores, labels)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(metrics, "compute_metrics", compute_and_be_stopped)
-        assert train.train_and_evaluate(config, tmp_path) == signal.SIGTERM
-    log = run_folder.RunFolder(tmp_path).metrics_log.read_text()
-    assert "validation" in log.splitlines()[-1]
-    assert train.train_and_evaluate(config, tmp_path) is None
-    assert run_folder.RunFolder(tmp_path).metrics_log.read_text() == log
-
-
 def test_metrics_are_read_back_where_they_are_of_the_same(run, data_dir, tmp_path):
     data = dataset.open_dataset(data_dir)
     model = open_model(run)
@@ -306,75 +253,3 @@ def test_a_full_disk_is_the_last_line_that_one_reads(data_dir, tmp_path):
     *_, last = done.stderr.splitlines()
     assert last.startswith("mlgcn train: error: saving step ")
     assert "MB free there" in last
-
-
-def restored_state(config, directory: pathlib.Path, step: int):
-    """The whole train state of a checkpoint."""
-    mesh = meshes.create_mesh()
-    schedule = optimizer.create_schedule(config, steps_per_epoch=5, num_steps=200)
-    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
-    abstract = jax.eval_shape(
-        lambda: train_state.create_train_state(
-            config, tx, mesh, num_labels=len(crawl_folders.LABELS)
-        )
-    )
-    abstract = meshes.with_sharding(abstract, meshes.replicated(mesh))
-    return checkpoints.restore_train_state(directory, step, abstract)
-
-
-def final_state(workdir: pathlib.Path) -> train_state.TrainState:
-    """All of the newest checkpoint: parameters, statistics, average, optimiser."""
-    folder = run_folder.RunFolder(workdir)
-    step = checkpoints.latest_step(folder.checkpoints)
-    assert step is not None
-    return restored_state(folder.read_config(), folder.checkpoints, step)
-
-
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
-)
-def test_a_stopped_run_goes_on_bit_for_bit(data_dir, tmp_path, number, status):
-    """A signal in the middle of an epoch, then the same command again."""
-    command = [
-        sys.executable,
-        "-m",
-        "mlgcn_jax.cli",
-        "train",
-        f"--config={TINY_CONFIG}",
-        f"--config.data_dir={data_dir}",
-        "--config.num_epochs=40",
-        "--config.optimizer.schedule=warmup_cosine",
-        "--config.optimizer.ema_decay=0.9",
-        "--config.keep_checkpoints=1",
-        "--config.evaluate_every_epochs=20",
-        "--config.checkpoint_every_epochs=40",
-    ]
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    subprocess.run(
-        [*command, f"--workdir={whole}"], check=True, env=environment, timeout=300
-    )
-    with subprocess.Popen(
-        [*command, f"--workdir={stopped}"], env=environment
-    ) as process:
-        log = run_folder.RunFolder(stopped).metrics_log
-        while not log.exists() or log.read_text().count("\n") < 8:
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(number)
-        assert process.wait(timeout=120) == status
-    saved = checkpoints.latest_step(run_folder.RunFolder(stopped).checkpoints)
-    total = curves(whole)[-1]["step"]
-    assert saved is not None and 8 <= saved < total
-    subprocess.run(
-        [*command, f"--workdir={stopped}"], check=True, env=environment, timeout=300
-    )
-    jax.tree.map(
-        np.testing.assert_array_equal, final_state(stopped), final_state(whole)
-    )
-    assert [line["step"] for line in curves(stopped)] == [
-        line["step"] for line in curves(whole)
-    ]

@@ -13,14 +13,14 @@ from mlgcn_jax.data import dataset
 Task = tuple[Callable[[], object], dict[str, float]]
 
 
-def decode(*, batch_size: int, image_size: int, data_dir: str) -> Task:
+def decode(*, batch_size: int, image_size: int, folder: str) -> Task:
     """JPEG bytes in memory -> pixels, for the images that the others read.
 
     The quickest way there is: each thread has its share from the start, and decodes it
     into one buffer that stays in its cache.
     """
     del batch_size
-    source = dataset.open_dataset(pathlib.Path(data_dir)).source("train")
+    source = dataset.open_dataset(pathlib.Path(folder)).source("train")
     stored = [example["image"] for example in source]
     pool = futures.ThreadPoolExecutor(cases.NUM_THREADS)
 

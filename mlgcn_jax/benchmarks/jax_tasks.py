@@ -127,9 +127,9 @@ def head(*, num_labels: int) -> Task:
     return lambda: jax.block_until_ready(gradient(params, graph)), {}
 
 
-def read(*, batch_size: int, image_size: int, data_dir: str) -> Task:
+def read(*, batch_size: int, image_size: int, folder: str) -> Task:
     """One pass over a split, so that nothing is read ahead while others are timed."""
-    data = dataset.open_dataset(pathlib.Path(data_dir))
+    data = dataset.open_dataset(pathlib.Path(folder))
 
     def task() -> None:
         batches = input_pipeline.evaluation_batches(

@@ -28,6 +28,7 @@ class _Measure(NamedTuple):
     contestants: Mapping[str, race.Contestant]
     cases: Mapping[str, Mapping[str, Any]]
     rounds: int
+    needs_folder: bool = False
 
 
 def _images(*sizes: tuple[int, int]) -> dict[str, dict[str, int]]:
@@ -53,6 +54,7 @@ _MEASURES = {
         {**_BOTH, "decode": _DECODE},
         {"512 px": {"batch_size": 32, "image_size": 512}},
         rounds=9,
+        needs_folder=True,
     ),
     "C": _Measure("compilation of the train step", _BOTH, _images((8, 128)), rounds=1),
     "G": _Measure(
@@ -69,6 +71,7 @@ _MEASURES = {
         },
         {f"mAP {whole_run.THRESHOLD_MAP}": {"threshold_map": whole_run.THRESHOLD_MAP}},
         rounds=1,
+        needs_folder=True,
     ),
     "H": _Measure("host time of a step", {"jax": _JAX}, _images((8, 32)), rounds=1),
 }
@@ -86,7 +89,8 @@ def run(measure: str, *, folder: pathlib.Path | None) -> list[Row]:
 
     Args:
         measure: one of `MEASURES`.
-        folder: the dataset for P, what `whole_run.prepare` wrote for R.
+        folder: where the dataset lies that P reads, or what `whole_run.prepare` wrote
+            for R; the others need none.
 
     Raises:
         ValueError: a contestant failed, for want of the `torch` extra for example.
@@ -95,12 +99,12 @@ def run(measure: str, *, folder: pathlib.Path | None) -> list[Row]:
     chosen = _MEASURES[measure]
     for name, case in chosen.cases.items():
         logging.info("%s (%s), %s", measure, chosen.title, name)
-        if measure == "P":
-            case = {**case, "data_dir": str(folder)}
-        if measure == "R":
+        if chosen.needs_folder:
             case = {**case, "folder": str(folder)}
         results = race.race(chosen.contestants, measure, case, rounds=chosen.rounds)
-        rows.append({"case": name, **_FIGURES.get(measure, _seconds)(results)})
+        row = {"case": name, **_FIGURES.get(measure, _seconds)(results)}
+        logging.info(", ".join(f"{key} {_cell(value)}" for key, value in row.items()))
+        rows.append(row)
     return rows
 
 

@@ -124,9 +124,9 @@ class _Pictures(torch.utils.data.Dataset):
         return image, input_pipeline.multi_hot([example["labels"]], cases.NUM_LABELS)[0]
 
 
-def read(*, batch_size: int, image_size: int, data_dir: str) -> Task:
+def read(*, batch_size: int, image_size: int, folder: str) -> Task:
     """One pass of a DataLoader with worker processes that stay."""
-    source = dataset.open_dataset(pathlib.Path(data_dir)).source("train")
+    source = dataset.open_dataset(pathlib.Path(folder)).source("train")
     loader = torch.utils.data.DataLoader(
         _Pictures(source, image_size),
         batch_size=batch_size,

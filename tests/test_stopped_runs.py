@@ -1,0 +1,112 @@
+"""Runs that are stopped: they save, say so, and go on as if nothing had been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import configurations
+import jax
+import numpy as np
+import pytest
+from run_logs import TINY_CONFIG, curves, final_state
+
+from mlgcn_jax.data import dataset
+from mlgcn_jax.evaluation import metrics, scoring
+from mlgcn_jax.runs import checkpoints, run_folder
+from mlgcn_jax.training import train
+
+
+def test_a_signal_while_validating_ends_the_run_at_once(
+    data_dir, tmp_path, monkeypatch
+):
+    """It is saved before it validates, and validates when it goes on."""
+    config = configurations.tiny(data_dir, batch_size=8)
+    score = scoring.Scorer.__call__
+    calls = []
+
+    def score_and_be_stopped(self, image):
+        calls.append(image.shape)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(self, image)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring.Scorer, "__call__", score_and_be_stopped)
+        assert train.train_and_evaluate(config, tmp_path) == signal.SIGTERM
+    assert len(calls) == 1  # of two batches
+    steps_per_epoch = dataset.open_dataset(data_dir).num_examples("train") // 8
+    assert checkpoints.saved_steps(tmp_path / "checkpoints") == [steps_per_epoch]
+    assert train.train_and_evaluate(config, tmp_path) is None
+    validated = [c["step"] for c in curves(tmp_path) if "validation/CF1" in c]
+    assert validated == [steps_per_epoch, 2 * steps_per_epoch]
+
+
+def test_a_signal_in_the_last_moment_is_told_though_the_run_is_done(
+    data_dir, tmp_path, monkeypatch
+):
+    """Whoever would go on with something else after it must know."""
+    config = configurations.tiny(data_dir, num_epochs=1)
+    compute = metrics.compute_metrics
+
+    def compute_and_be_stopped(scores, labels):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return compute(scores, labels)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(metrics, "compute_metrics", compute_and_be_stopped)
+        assert train.train_and_evaluate(config, tmp_path) == signal.SIGTERM
+    log = run_folder.RunFolder(tmp_path).metrics_log.read_text()
+    assert "validation" in log.splitlines()[-1]
+    assert train.train_and_evaluate(config, tmp_path) is None
+    assert run_folder.RunFolder(tmp_path).metrics_log.read_text() == log
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_a_stopped_run_goes_on_bit_for_bit(data_dir, tmp_path, number, status):
+    """A signal in the middle of an epoch, then the same command again."""
+    command = [
+        sys.executable,
+        "-m",
+        "mlgcn_jax.cli",
+        "train",
+        f"--config={TINY_CONFIG}",
+        f"--config.data_dir={data_dir}",
+        "--config.num_epochs=40",
+        "--config.optimizer.schedule=warmup_cosine",
+        "--config.optimizer.ema_decay=0.9",
+        "--config.keep_checkpoints=1",
+        "--config.evaluate_every_epochs=20",
+        "--config.checkpoint_every_epochs=40",
+    ]
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    subprocess.run(
+        [*command, f"--workdir={whole}"], check=True, env=environment, timeout=300
+    )
+    with subprocess.Popen(
+        [*command, f"--workdir={stopped}"], env=environment
+    ) as process:
+        log = run_folder.RunFolder(stopped).metrics_log
+        while not log.exists() or log.read_text().count("\n") < 8:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(timeout=120) == status
+    saved = checkpoints.latest_step(run_folder.RunFolder(stopped).checkpoints)
+    total = curves(whole)[-1]["step"]
+    assert saved is not None and 8 <= saved < total
+    subprocess.run(
+        [*command, f"--workdir={stopped}"], check=True, env=environment, timeout=300
+    )
+    jax.tree.map(
+        np.testing.assert_array_equal, final_state(stopped), final_state(whole)
+    )
+    assert [line["step"] for line in curves(stopped)] == [
+        line["step"] for line in curves(whole)
+    ]
