@@ -5,6 +5,9 @@ else asks JAX for devices.
 """
 
 import dataclasses
+import os
+import socket
+import threading
 from typing import Literal
 
 import jax
@@ -54,31 +57,75 @@ def join(cluster: Cluster) -> None:
     Comes before anything else asks JAX for devices. Returns once all are there.
 
     Raises:
-        ValueError: they do not find each other.
+        ValueError: they do not find each other; the process should then end.
     """
     if cluster.is_single:
         return
     logging.info("%s", describe(cluster))
-    try:
-        jax.distributed.initialize(
-            cluster.coordinator_address,
-            cluster.num_processes,
-            cluster.process_id,
-            cluster.local_device_ids,
-            cluster_detection_method=(
-                "gcetpu" if cluster.coordinator_address is None else "deactivate"
-            ),
-            initialization_timeout=INITIALIZATION_TIMEOUT_S,
-            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
-            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
-        )
-    except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    if cluster.coordinator_address is not None:
+        host, _, port = cluster.coordinator_address.rpartition(":")
+        _avoid_proxies(host.strip("[]"))
+        if cluster.process_id == 0:
+            _check_port_is_free(int(port))
+    reason = _initialize(cluster)
+    if reason is not None:
         raise ValueError(
             f"{describe(cluster)}: the processes did not find each other ({reason}); "
-            f"all must start within {INITIALIZATION_TIMEOUT_S} s and reach that port "
-            "of process 0, which nothing else may use; for another one set "
-            "JAX_COORDINATOR_ADDRESS=HOST:PORT, the same for all"
+            "all must start within that time and reach that port of process 0; where "
+            "they cannot, set JAX_COORDINATOR_ADDRESS=HOST:PORT, the same for all"
+        )
+
+
+def _initialize(cluster: Cluster) -> str | None:
+    """Returns why it failed, None where it did not."""
+    failures: list[Exception] = []
+
+    def initialize() -> None:
+        try:
+            jax.distributed.initialize(
+                cluster.coordinator_address,
+                cluster.num_processes,
+                cluster.process_id,
+                cluster.local_device_ids,
+                cluster_detection_method=(
+                    "gcetpu" if cluster.coordinator_address is None else "deactivate"
+                ),
+                initialization_timeout=2 * INITIALIZATION_TIMEOUT_S,
+                heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+                shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            failures.append(error)
+
+    # In a thread, because it ends the process where its time is over, and lets no
+    # signal through until then.
+    thread = threading.Thread(target=initialize, daemon=True)
+    thread.start()
+    thread.join(INITIALIZATION_TIMEOUT_S)
+    if thread.is_alive():
+        return f"not all were there after {INITIALIZATION_TIMEOUT_S} s"
+    return str(failures[0]).splitlines()[0] if failures else None
+
+
+def _avoid_proxies(host: str) -> None:
+    """Keeps the connection to the coordinator off the proxies of the environment."""
+    name = "no_grpc_proxy"
+    exceptions = os.environ.get(name) or os.environ.get("no_proxy")
+    os.environ[name] = f"{host},{exceptions}" if exceptions else host
+    jax.config.update("jax_check_proxy_envs", False)  # it warns of what is done here
+
+
+def _check_port_is_free(port: int) -> None:
+    """Raises ValueError where somebody listens; JAX would share the port or crash."""
+    is_dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if is_dual else socket.AF_INET
+    try:
+        socket.create_server(("", port), family=family, dualstack_ipv6=is_dual).close()
+    except OSError as error:
+        raise ValueError(
+            f"port {port}, at which process 0 should await the others, cannot be used "
+            f"({os.strerror(error.errno or 0)}); name another one, the same for all, with "
+            "JAX_COORDINATOR_ADDRESS=HOST:PORT"
         ) from error
 
 
