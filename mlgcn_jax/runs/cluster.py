@@ -124,8 +124,8 @@ def _check_port_is_free(port: int) -> None:
     except OSError as error:
         raise ValueError(
             f"port {port}, at which process 0 should await the others, cannot be used "
-            f"({os.strerror(error.errno or 0)}); name another one, the same for all, with "
-            "JAX_COORDINATOR_ADDRESS=HOST:PORT"
+            f"({os.strerror(error.errno or 0)}); set JAX_COORDINATOR_ADDRESS=HOST:PORT, "
+            "the same for all, for another one"
         ) from error
 
 

@@ -183,8 +183,9 @@ def _tpu(
     environ: Mapping[str, str], machine: machines.Machine
 ) -> cluster.Cluster | None:
     hosts = environ.get("TPU_PROCESS_ADDRESSES") or environ.get("TPU_WORKER_HOSTNAMES")
-    if hosts is None:  # they are on GKE, a Cloud TPU VM has metadata
-        if not machine.has_tpus() or "TPU_SKIP_MDS_QUERY" in environ:
+    if hosts is None:  # GKE sets it; a Cloud TPU VM has metadata
+        may_use = "tpu" in environ.get("JAX_PLATFORMS", "tpu")
+        if not may_use or "TPU_SKIP_MDS_QUERY" in environ or not machine.has_tpus():
             return None
         found = "Cloud TPU VM, whose metadata says more"
         return cluster.Cluster("tpu", found, num_processes=None, process_id=None)

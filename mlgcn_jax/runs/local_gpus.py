@@ -66,7 +66,4 @@ def _listed(visible: str) -> list[str]:
 
 def _is_bound_by_slurm(environ: Mapping[str, str], num_visible: int) -> bool:
     """Returns whether SLURM shows each task its own GPUs and not those of the node."""
-    on_node = environ.get("SLURM_GPUS_ON_NODE")
-    return "SLURM_GPUS_PER_TASK" in environ or (
-        on_node is not None and num_visible < int(on_node)
-    )
+    return num_visible < int(environ.get("SLURM_GPUS_ON_NODE", 0))
