@@ -5,7 +5,7 @@
 #                                                apt-get install slurm-wlm munge
 #   examples/slurm_on_one_machine.sh kill n2     as when a node loses its power
 #   examples/slurm_on_one_machine.sh stop
-# Nothing is kept apart: both nodes have all of the machine's processors and memory.
+# Each node has its own processes, but all of the machine's processors and memory.
 set -euo pipefail
 
 config=/etc/slurm/slurm.conf
@@ -39,7 +39,7 @@ SlurmctldPidFile=$state/slurmctld.pid
 SlurmctldLogFile=$state/slurmctld.log
 # %n, or the second slurmd would take the first one's place.
 SlurmdSpoolDir=$state/%n
-SlurmdPidFile=$state/%n.pid
+SlurmdPidFile=$state/%n.slurmd
 SlurmdLogFile=$state/%n.log
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=$(nproc)
 NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=$(nproc)
@@ -63,7 +63,7 @@ start() {
   fi
   is_running slurmctld || slurmctld
   for program in n1 n2; do
-    is_running "$program" || slurmd -N "$program"
+    is_running "$program" || start_node "$program"
   done
   # Of nodes that were down before.
   scontrol update NodeName=n1,n2 State=RESUME 2>/dev/null || true
@@ -74,21 +74,24 @@ is_running() {
   [[ -f $state/$1.pid ]] && kill -0 "$(<"$state/$1.pid")" 2>/dev/null
 }
 
-# With all that it started, at once and without a word.
+# In a process namespace of its own: all of a node ends with its slurmd.
+start_node() {
+  setsid unshare --pid --fork --mount-proc --kill-child \
+    slurmd -D -N "$1" </dev/null >/dev/null 2>&1 &
+  echo $! >"$state/$1.pid"
+}
+
 kill_node() {
   is_running "$1" || fail "node $1 is not running"
-  local slurmd tasks
-  slurmd=$(<"$state/$1.pid")
-  # slurmstepd, one a step, leaves slurmd at once, but is called by the node's name.
-  mapfile -t tasks < <(pgrep -f "^slurmstepd.*" || true)
-  kill -KILL "$slurmd" "${tasks[@]}"
+  kill -KILL "$(<"$state/$1.pid")"
 }
 
 stop() {
   local name
-  for name in n1 n2 slurmctld; do
-    if is_running "$name"; then kill "$(<"$state/$name.pid")"; fi
+  for name in n1 n2; do
+    if is_running "$name"; then kill_node "$name"; fi
   done
+  if is_running slurmctld; then kill "$(<"$state/slurmctld.pid")"; fi
 }
 
 case ${1:-} in

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import socket
 import threading
+from concurrent import futures
 from typing import Literal
 
 import jax
@@ -67,18 +68,27 @@ def join(cluster: Cluster) -> None:
         _avoid_proxies(host.strip("[]"))
         if cluster.process_id == 0:
             _check_port_is_free(int(port))
-    reason = _initialize(cluster)
-    if reason is not None:
-        raise ValueError(
-            f"{describe(cluster)}: the processes did not find each other ({reason}); "
-            "all must start within that time and reach that port of process 0; where "
-            "they cannot, set JAX_COORDINATOR_ADDRESS=HOST:PORT, the same for all"
-        )
+    try:
+        _initializing(cluster).result(timeout=INITIALIZATION_TIMEOUT_S)
+        return
+    except TimeoutError:
+        reason = f"not all were there after {INITIALIZATION_TIMEOUT_S} s"
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+    raise ValueError(
+        f"{describe(cluster)}: the processes did not find each other ({reason}); all "
+        "must start within that time and reach that port of process 0; where they "
+        "cannot, set JAX_COORDINATOR_ADDRESS=HOST:PORT, the same for all"
+    )
 
 
-def _initialize(cluster: Cluster) -> str | None:
-    """Returns why it failed, None where it did not."""
-    failures: list[Exception] = []
+def _initializing(cluster: Cluster) -> futures.Future[None]:
+    """Starts the connection in a thread.
+
+    In this one no signal would come through before the others are there, and the end of
+    JAX's own patience is the end of the process.
+    """
+    connected: futures.Future[None] = futures.Future()
 
     def initialize() -> None:
         try:
@@ -94,17 +104,13 @@ def _initialize(cluster: Cluster) -> str | None:
                 heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
                 shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
             )
-        except (RuntimeError, ValueError, OSError) as error:
-            failures.append(error)
+        except BaseException as error:
+            connected.set_exception(error)
+        else:
+            connected.set_result(None)
 
-    # In a thread, because it ends the process where its time is over, and lets no
-    # signal through until then.
-    thread = threading.Thread(target=initialize, daemon=True)
-    thread.start()
-    thread.join(INITIALIZATION_TIMEOUT_S)
-    if thread.is_alive():
-        return f"not all were there after {INITIALIZATION_TIMEOUT_S} s"
-    return str(failures[0]).splitlines()[0] if failures else None
+    threading.Thread(target=initialize, daemon=True).start()
+    return connected
 
 
 def _avoid_proxies(host: str) -> None:
@@ -123,9 +129,9 @@ def _check_port_is_free(port: int) -> None:
         socket.create_server(("", port), family=family, dualstack_ipv6=is_dual).close()
     except OSError as error:
         raise ValueError(
-            f"port {port}, at which process 0 should await the others, cannot be used "
-            f"({os.strerror(error.errno or 0)}); set JAX_COORDINATOR_ADDRESS=HOST:PORT, "
-            "the same for all, for another one"
+            f"port {port}, at which process 0 should await the others, cannot be had "
+            f"({os.strerror(error.errno or 0)}); set JAX_COORDINATOR_ADDRESS=HOST:PORT "
+            "for another one, the same for all"
         ) from error
 
 
