@@ -3,26 +3,35 @@
 mlgcn train --config=configs/default.py --config.data_dir=DIR --workdir=RUN
 
 Any key of the config can be set as --config.KEY=VALUE. Ctrl-C and SIGTERM save first;
-the same command then goes on.
+the same command then goes on. docs/clusters.md says how several processes run it.
 """
 
 import pathlib
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
-from mlgcn_jax.commands import exit_status
+from mlgcn_jax.commands import cluster_flags, exit_status
+from mlgcn_jax.runs import cluster
 from mlgcn_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 flags.mark_flag_as_required("config")
+flags.adopt_module_key_flags(cluster_flags)
 
 
 def main(argv: list[str]) -> int:
     """Runs the stage; returns its exit status."""
     exit_status.check_no_arguments(argv)
-    interrupted = train.train_and_evaluate(
-        _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
-    )
+    config = _CONFIG.value
+    workdir = pathlib.Path(_WORKDIR.value).expanduser()
+    found = cluster_flags.detect()
+    if cluster_flags.DRY_RUN.value:
+        print(cluster_flags.describe_job(found, config, workdir))
+        return 0
+    cluster.join(found)
+    interrupted = train.train_and_evaluate(config, workdir)
+    jax.distributed.shutdown()  # waits for the others; a single process has none
     return exit_status.of_signal(interrupted)
