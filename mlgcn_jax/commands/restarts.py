@@ -30,15 +30,9 @@ def supervise() -> int:
     Returns:
         The exit status of the last process.
     """
-    command = [
-        *(sys.executable, "-m", "mlgcn_jax.cli"),
-        *sys.argv[0].split()[1:],  # the stage, see cli.py
-        *sys.argv[1:],
-        f"--{MAX_RESTARTS.name}=0",  # of a flag given twice the last counts
-    ]
     restart = 0
     while True:
-        status, was_asked = _run(command)
+        status, was_asked = _run(command(f"--{MAX_RESTARTS.name}=0"))
         if was_asked or not _is_lost(status) or restart == MAX_RESTARTS.value:
             break
         # Longer and longer: the others may not have noticed yet.
@@ -55,14 +49,24 @@ def supervise() -> int:
     return status if status >= 0 else 128 - status  # as a shell tells of a signal
 
 
+def command(*arguments: str) -> list[str]:
+    """Returns this command line with more arguments, for another process.
+
+    Of a flag that is given twice the last counts.
+    """
+    stage = sys.argv[0].split()[1]  # `mlgcn STAGE`, see cli.py
+    module = (sys.executable, "-m", "mlgcn_jax.cli")
+    return [*module, stage, *sys.argv[1:], *arguments]
+
+
 def _is_lost(status: int) -> bool:
     return status == exit_status.PREEMPTED or status < 0
 
 
-def _run(command: list[str]) -> tuple[int, bool]:
+def _run(arguments: list[str]) -> tuple[int, bool]:
     """Returns the status of a process, and whether this one was asked to stop."""
     asked = []
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(arguments) as process:
 
         def pass_on(number: int, frame: types.FrameType | None) -> None:
             del frame

@@ -10,27 +10,36 @@ import traceback
 from collections.abc import Callable, Iterator
 
 import jax
+from absl import logging
 
-from mlgcn_jax.commands import exit_status
-from mlgcn_jax.runs import processes
+from mlgcn_jax.commands import cluster_flags, exit_status
+from mlgcn_jax.runs import cluster, processes
 
 _FAILURE = 1
 
 
 def run(main: Callable[[], int]) -> int:
-    """Returns the exit status of `main`; where that fails among others, ends at once.
+    """Joins the other processes, if there are any, and returns the status of `main`.
 
-    With status 75 where it failed because another process is gone: they have to be
-    started again. A single process just raises.
+    Where that fails among others this process ends at once, with status 75 if another
+    one is gone or did not come: they have to be started again. A single process just
+    raises. Of what they log alike the first one's is shown.
     """
-    if processes.count() == 1:
+    place = cluster_flags.detect()
+    if place.is_single:
         return main()
     try:
+        cluster.join(place)
+        if not processes.is_first():
+            logging.set_verbosity(logging.WARNING)
         status = main()
     except BaseException as error:
-        name = f"mlgcn: process {processes.index()} of {processes.count()}"
+        name = f"mlgcn: {cluster.describe(place)}"
         if isinstance(error, SystemExit):
             status = error.code if isinstance(error.code, int) else _FAILURE
+        elif isinstance(error, cluster.JoinError):
+            status = exit_status.PREEMPTED
+            _say(f"mlgcn: error: {error}")
         elif any(isinstance(e, jax.errors.JaxRuntimeError) for e in _causes(error)):
             status = exit_status.PREEMPTED
             _say(
