@@ -10,7 +10,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from mlgcn_jax.commands import exit_status
+from mlgcn_jax.commands import exit_status, step_range
 from mlgcn_jax.data import dataset
 from mlgcn_jax.evaluation import evaluate, tables
 from mlgcn_jax.runs import mesh as meshes
@@ -23,6 +23,12 @@ NUM_SAMPLES = 12
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_PROFILE_STEPS = flags.DEFINE(
+    step_range.Parser(),
+    "profile_steps",
+    range(0),
+    "Steps A-B to trace into WORKDIR/profile, 1 the first.",
+)
 flags.mark_flag_as_required("config")
 
 
@@ -33,7 +39,9 @@ def main(argv: list[str]) -> int:
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
     data_dir = pathlib.Path(config.data_dir).expanduser()
     build.build_as_configured(config)
-    interrupted = train.train_and_evaluate(config, workdir)
+    interrupted = train.train_and_evaluate(
+        config, workdir, profile_steps=_PROFILE_STEPS.value
+    )
     if interrupted is not None:
         return exit_status.of_signal(interrupted)
 
