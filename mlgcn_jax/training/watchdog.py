@@ -51,7 +51,12 @@ class Watchdog:
         Args:
             what: was just done, for the report.
         """
+        was_paused = self._sign is None
         self._sign = _Sign(what, time.monotonic(), time.time())
+        if was_paused and self._timeout_s:
+            # The thread may not get the interpreter lock again to do it.
+            with self._lock:
+                self._lay_second_net()
 
     def pause(self) -> None:
         """Expects no sign until the next `beat`: what follows may take any time."""
