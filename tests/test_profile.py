@@ -46,9 +46,7 @@ def traced(monkeypatch):
 
 def run_steps(happened, tmp_path, steps: range, *, step: int, num_steps: int):
     """The order of calls of the training loop."""
-    with profile.profiling(
-        steps, tmp_path, step=step, num_steps=num_steps
-    ) as profiler:
+    with profile.profiling(steps, tmp_path, step=step, num_steps=num_steps) as profiler:
         while True:
             profiler.after(step, ())
             if step == num_steps:
@@ -78,9 +76,7 @@ def test_which_steps_are_traced(traced, tmp_path, caplog, steps, step, expected)
 
 def test_a_run_that_fails_ends_its_trace(traced, tmp_path):
     with pytest.raises(OSError):
-        with profile.profiling(
-            range(1, 9), tmp_path, step=0, num_steps=9
-        ) as profiler:
+        with profile.profiling(range(1, 9), tmp_path, step=0, num_steps=9) as profiler:
             profiler.after(0, ())
             raise OSError
     assert traced[-1] == "stop"
