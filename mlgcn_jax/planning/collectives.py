@@ -51,11 +51,12 @@ _INSTRUCTION = re.compile(
 )
 _OPERAND = re.compile(r"%?([\w.-]+)\)")
 # Groups are listed ({{0,1},{2,3}}), counted ([2,4]<=[8]: two of four), or the axes of a
-# mesh: mesh['a'=2,'b'=4] {'b'}.
+# mesh, or parts of them: mesh['a'=2,'b'=4] {'b'}, {'a','b':(1)2}.
 _GROUPS = re.compile(
     r"replica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\]<=|mesh\[(.*?)\] ?\{(.*?)\})"
 )
 _AXIS = re.compile(r"'(\w+)'=(\d+)")
+_CHOSEN = re.compile(r"'(\w+)'(?::\(\d+\)(\d+))?")
 _ARRAY = re.compile(r"\b(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")  # f32[2,3], pred[2]
 
 
@@ -104,8 +105,8 @@ def _group_size(attributes: str) -> int | None:
         return len(listed.split(","))
     if counted:
         return int(counted)
-    sizes = {f"'{name}'": int(size) for name, size in _AXIS.findall(axes)}
-    return math.prod(sizes[name] for name in chosen.split(","))
+    sizes = dict(_AXIS.findall(axes))
+    return math.prod(int(part or sizes[name]) for name, part in _CHOSEN.findall(chosen))
 
 
 def _num_bytes(shape: str) -> int:

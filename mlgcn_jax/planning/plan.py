@@ -52,11 +52,17 @@ def make_plan(
             of the config's batch; 0: it is extrapolated from that.
 
     Raises:
-        ValueError: a number of the config is out of range, or the chips cannot share
-            the batch evenly.
+        ValueError: a number of the config is out of range, the chips cannot share the
+            batch evenly, or there are fewer examples than it takes.
     """
     config_ranges.check_numbers(config)
     meshes.check_batch_size(config.batch_size, mesh)
+    if num_examples is not None and num_examples < config.batch_size:
+        raise ValueError(
+            f"num_examples={num_examples} is less than "
+            f"batch_size={config.batch_size}: such a run makes no step; use a smaller "
+            "batch"
+        )
     compiled = _compile(config, topology, mesh, num_labels=num_labels)
     plan = _estimate(compiled, topology, batch_size=config.batch_size)
     if max_compilations:

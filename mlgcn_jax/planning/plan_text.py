@@ -71,9 +71,10 @@ def _costs(plan: dict[str, Any]) -> list[str]:
         f"{plan['bound_by']}",
     ]
     if "hours_bound" in plan:
+        epoch, run = plan["hours_per_epoch_bound"], plan["hours_bound"]
         lines.append(
-            f"{'time':15} at least {_duration(plan['hours_per_epoch_bound'])} an epoch of "
-            f"{assumed['num_examples']:,} images, {_duration(plan['hours_bound'])} for "
+            f"{'time':15} at least {_duration(epoch)} an epoch of "
+            f"{assumed['num_examples']:,} images, {_duration(run)} for "
             f"{assumed['num_epochs']:g} epochs"
         )
     return [*lines, *_assumptions(plan)]

@@ -72,18 +72,9 @@ def does_not_fit(*, flops: float, batch_size: int, reason: str) -> dict[str, Any
 
 
 def hours(
-    step_s: float, *, batch_size: int, num_examples: int, num_epochs: float
+    step_s: float, *, batch_size: int, num_examples: int, num_epochs: float | int
 ) -> dict[str, float]:
-    """Returns how long an epoch and the whole run take, with steps of `step_s`.
-
-    Raises:
-        ValueError: there are fewer examples than a step takes.
-    """
-    if num_examples < batch_size:
-        raise ValueError(
-            f"num_examples={num_examples} is less than batch_size={batch_size}: such a "
-            "run makes no step; use a smaller batch"
-        )
+    """Returns how long an epoch and the whole run take, with steps of `step_s`."""
     steps_per_epoch = num_examples // batch_size  # as in training
     return {
         "hours_per_epoch_bound": steps_per_epoch * step_s / 3600,
