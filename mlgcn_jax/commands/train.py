@@ -8,30 +8,29 @@ the same command then goes on. docs/clusters.md says how several processes run i
 
 import pathlib
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
-from mlgcn_jax.commands import cluster_flags, exit_status
-from mlgcn_jax.runs import cluster
+from mlgcn_jax.commands import cluster_flags, exit_status, restarts, together
 from mlgcn_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 flags.mark_flag_as_required("config")
 flags.adopt_module_key_flags(cluster_flags)
+flags.adopt_module_key_flags(restarts)
 
 
 def main(argv: list[str]) -> int:
     """Runs the stage; returns its exit status."""
     exit_status.check_no_arguments(argv)
+    if restarts.MAX_RESTARTS.value:
+        return restarts.supervise()
     config = _CONFIG.value
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
-    found = cluster_flags.detect()
     if cluster_flags.DRY_RUN.value:
-        print(cluster_flags.describe_job(found, config, workdir))
+        print(cluster_flags.describe_job(cluster_flags.detect(), config, workdir))
         return 0
-    cluster.join(found)
-    interrupted = train.train_and_evaluate(config, workdir)
-    jax.distributed.shutdown()  # waits for the others; a single process has none
-    return exit_status.of_signal(interrupted)
+    return together.run(
+        lambda: exit_status.of_signal(train.train_and_evaluate(config, workdir))
+    )

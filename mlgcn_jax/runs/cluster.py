@@ -24,6 +24,10 @@ SHUTDOWN_TIMEOUT_S = 300
 Kind = Literal["single", "explicit", "slurm", "openmpi", "kubernetes", "tpu"]
 
 
+class JoinError(ValueError):
+    """The processes of a job do not find each other."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Cluster:
     """The place of this process among those of its job.
@@ -58,7 +62,7 @@ def join(cluster: Cluster) -> None:
     Comes before anything else asks JAX for devices. Returns once all are there.
 
     Raises:
-        ValueError: they do not find each other; the process should then end.
+        JoinError: they do not find each other; the process should then end.
     """
     if cluster.is_single:
         return
@@ -75,7 +79,7 @@ def join(cluster: Cluster) -> None:
         reason = f"not all were there after {INITIALIZATION_TIMEOUT_S} s"
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
-    raise ValueError(
+    raise JoinError(
         f"{describe(cluster)}: the processes did not find each other ({reason}); all "
         "must start within that time and reach that port of process 0; where they "
         "cannot, set JAX_COORDINATOR_ADDRESS=HOST:PORT, the same for all"
@@ -122,13 +126,13 @@ def _avoid_proxies(host: str) -> None:
 
 
 def _check_port_is_free(port: int) -> None:
-    """Raises ValueError where somebody listens; JAX would share the port or crash."""
+    """Raises JoinError where somebody listens; JAX would share the port or crash."""
     is_dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if is_dual else socket.AF_INET
     try:
         socket.create_server(("", port), family=family, dualstack_ipv6=is_dual).close()
     except OSError as error:
-        raise ValueError(
+        raise JoinError(
             f"port {port}, at which process 0 should await the others, cannot be had "
             f"({os.strerror(error.errno or 0)}); set JAX_COORDINATOR_ADDRESS=HOST:PORT "
             "for another one, the same for all"
