@@ -13,7 +13,13 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from mlgcn_jax.commands import cluster_flags, exit_status, restarts, together
+from mlgcn_jax.commands import (
+    cluster_flags,
+    exit_status,
+    restarts,
+    step_range,
+    together,
+)
 from mlgcn_jax.data import config_dict, dataset
 from mlgcn_jax.evaluation import evaluate, tables
 from mlgcn_jax.runs import mesh as meshes
@@ -29,6 +35,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 flags.mark_flag_as_required("config")
 flags.adopt_module_key_flags(cluster_flags)
 flags.adopt_module_key_flags(restarts)
+flags.adopt_module_key_flags(step_range)
 
 
 def main(argv: list[str]) -> int:
@@ -60,7 +67,10 @@ def _build_and_train(config: config_dict.ConfigDict, workdir: pathlib.Path) -> i
         build.build_as_configured(config)
     processes.agree(0)  # waits for the first
     build.build_as_configured(config)
-    return exit_status.of_signal(train.train_and_evaluate(config, workdir))
+    interrupted = train.train_and_evaluate(
+        config, workdir, profile_steps=step_range.PROFILE_STEPS.value
+    )
+    return exit_status.of_signal(interrupted)
 
 
 def _evaluate_and_tag(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:

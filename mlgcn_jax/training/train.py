@@ -13,6 +13,7 @@ from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoints,
     compilation_cache,
+    heartbeats,
     metric_writer,
     processes,
     run_folder,
@@ -24,20 +25,25 @@ from mlgcn_jax.training import (
     initial_weights,
     interruption,
     optimizer,
+    profile,
     progress,
     train_step,
+    vital_signs,
 )
 
 _NOTHING_SAVED = -1
 
 
 def train_and_evaluate(
-    config: config_dict.ConfigDict, workdir: pathlib.Path
+    config: config_dict.ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    profile_steps: range = range(0),
 ) -> int | None:
     """Trains the run in `workdir`, from its newest whole checkpoint if it has one.
 
     Stopping and going on gives the same parameters, bit for bit, as never having
-    stopped (same devices).
+    stopped (same devices). Steps of `profile_steps`, 1 the first, are traced.
 
     Returns:
         The number of the signal that asked it to stop, with everything saved (in its
@@ -54,7 +60,12 @@ def train_and_evaluate(
         if processes.is_first():
             stack.enter_context(folder.locked())
         interrupted = stack.enter_context(interruption.catch_signals())
-        _train(config, folder, interrupted)
+        signs = stack.enter_context(
+            vital_signs.shown(folder, stuck_after_s=config.stuck_after_s)
+        )
+        _train(config, folder, interrupted, signs, profile_steps)
+        stopped = interrupted.signal is not None
+        signs.enter(heartbeats.STOPPED if stopped else heartbeats.FINISHED)
     return interrupted.signal
 
 
@@ -62,6 +73,8 @@ def _train(
     config: config_dict.ConfigDict,
     folder: run_folder.RunFolder,
     interrupted: interruption.Interruption,
+    signs: vital_signs.VitalSigns,
+    profile_steps: range,
 ) -> None:
     # --- Devices and dataset ---
     compilation_cache.enable()
@@ -104,6 +117,7 @@ def _train(
             path = pathlib.Path(config.initial_weights).expanduser()
             state = initial_weights.load(path, state, folder, mesh)
     else:
+        signs.enter(vital_signs.RESTORING)
         abstract = meshes.with_sharding(
             jax.eval_shape(create_state), meshes.replicated(mesh)
         )
@@ -147,9 +161,15 @@ def _train(
                 )
             )
         )
+        profiler = stack.enter_context(
+            profile.profiling(
+                profile_steps, folder.profile, step=step, num_steps=num_steps
+            )
+        )
         stack.enter_context(jax.transfer_guard("disallow"))
         reporter = progress.Progress(
             writer,
+            signs,
             batch_size=config.batch_size,
             step=step,
             num_steps=num_steps,
@@ -164,13 +184,17 @@ def _train(
         saved_step = step
         try:
             while True:
+                profiler.after(step, state)
                 # First in the loop: a run that was killed here validates after all.
                 if (
                     is_due(step, every_epochs=config.evaluate_every_epochs)
                     and step > writer.last_validated
                 ):
-                    scorer.load(state.ema or state.variables, graph)
-                    _validate(config, data, scorer, step, writer, interrupted)
+                    with signs.during(vital_signs.VALIDATING):
+                        scorer.load(state.ema or state.variables, graph)
+                        _validate(
+                            config, data, scorer, step, writer, interrupted, signs
+                        )
                     reporter.resume_clock()
                 if step == num_steps:
                     return
@@ -186,12 +210,14 @@ def _train(
                     reporter.report()
                 # Due at the end of an epoch, so what is saved was found finite.
                 if is_due(step, every_epochs=config.checkpoint_every_epochs):
-                    saver.save(state)
+                    with signs.during(vital_signs.SAVING):
+                        saver.save(state)
                     saved_step = step
         except interruption.Interrupted:
             if step > saved_step:
                 reporter.report()
-                saver.save(state)
+                with signs.during(vital_signs.SAVING):
+                    saver.save(state)
             logging.info("stopped by a signal at step %d; everything is saved", step)
 
 
@@ -216,8 +242,15 @@ def _validate(
     step: int,
     writer: metric_writer.MetricWriter,
     interrupted: interruption.Interruption,
+    signs: vital_signs.VitalSigns,
 ) -> None:
     """Evaluates the validation split and adds the result to the curves."""
+    scorer.compile(scorer.batch_size)
+
+    def before_batch() -> None:
+        signs.beat("a batch was validated")
+        interrupted.check()
+
     scores, labels = shares.score_split(
         scorer,
         data,
@@ -225,8 +258,9 @@ def _validate(
         image_size=config.image_size,
         batch_size=scorer.batch_size,
         num_threads=config.num_threads,
-        before_batch=interrupted.check,
+        before_batch=before_batch,
     )
+    signs.enter(vital_signs.VALIDATING)  # nor how long the metrics take
     computed = metrics.compute_metrics(scores, labels)
     writer.write(step, {"validation": computed})
     logging.info(
