@@ -7,4 +7,6 @@ set -euo pipefail
 
 hosts=$1
 shift
+# Seconds in which ranks may save once mpirun was told to stop (Open MPI 4).
+export OMPI_MCA_odls_base_sigkill_timeout=30
 exec mpirun --host "$hosts" --map-by ppr:1:node --bind-to none ./launch.sh "$@"

@@ -84,6 +84,7 @@ start_node() {
 kill_node() {
   is_running "$1" || fail "node $1 is not running"
   kill -KILL "$(<"$state/$1.pid")"
+  rm "$state/$1.pid"
 }
 
 stop() {
@@ -92,6 +93,7 @@ stop() {
     if is_running "$name"; then kill_node "$name"; fi
   done
   if is_running slurmctld; then kill "$(<"$state/slurmctld.pid")"; fi
+  while is_running slurmctld; do sleep 0.1; done
 }
 
 case ${1:-} in

@@ -5,13 +5,10 @@ that stood for such), Open MPI 4.1.4 and 5.0.11. Kubernetes and TPUs are written
 after their documentation.
 """
 
-import pathlib
-
 import pytest
+from launcher_environments import recorded
 
 from mlgcn_jax.runs import cluster, cluster_detection, local_gpus, machine, slurm
-
-ENVIRONMENTS = pathlib.Path(__file__).with_name("environments")
 
 
 class FakeMachine(machine.Machine):
@@ -30,11 +27,6 @@ class FakeMachine(machine.Machine):
 
     def has_tpus(self):
         return self._has_tpus
-
-
-def recorded(name: str) -> dict[str, str]:
-    lines = (ENVIRONMENTS / f"{name}.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)
 
 
 def detect(environ, *, on=None, **given) -> cluster.Cluster:
@@ -63,7 +55,7 @@ def test_flags_beat_what_launchers_say():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"process_id": 1}, "--process_id alone is not enough; give --coordinator=HO"),
+        ({"process_id": 1}, "found --process_id alone; give --coordinator=HOST"),
         (
             {"coordinator": "h:1", "num_processes": 2},
             "--coordinator, --num_processes a",

@@ -4,7 +4,7 @@ import os
 import pathlib
 
 import jax
-from absl import flags
+from absl import app, flags
 from ml_collections import config_flags
 
 from mlgcn_jax.data import config_dict
@@ -35,14 +35,20 @@ def detect() -> cluster.Cluster:
     """Returns where this process runs.
 
     Raises:
-        ValueError: flags or environment are incomplete or contradict themselves.
+        UsageError: the flags are incomplete or contradict each other.
+        ValueError: the environment does.
     """
-    return cluster_detection.detect(
-        os.environ,
-        coordinator=_COORDINATOR.value,
-        num_processes=_NUM_PROCESSES.value,
-        process_id=_PROCESS_ID.value,
-    )
+    try:
+        return cluster_detection.detect(
+            os.environ,
+            coordinator=_COORDINATOR.value,
+            num_processes=_NUM_PROCESSES.value,
+            process_id=_PROCESS_ID.value,
+        )
+    except ValueError as error:
+        if any(flag.present for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID)):
+            raise app.UsageError(str(error)) from error
+        raise
 
 
 def describe_job(
@@ -54,29 +60,28 @@ def describe_job(
         ValueError: the run would refuse the config.
     """
     config_ranges.check(config)
-    lines = {
-        "cluster": f"{found.kind} ({found.found})",
-        "coordinator": found.coordinator_address or "-",
-        "process": f"{found.process_id} of {found.num_processes}, counted from 0",
-        "config": config_flags.get_config_filename(flags.FLAGS["config"]),
-        "workdir": str(workdir),
-        "batch": f"{config.batch_size} images a step",
-    }
     if found.kind == "tpu":
         # The chips of a slice answer only when all of its hosts ask.
-        lines["devices"] = "the TPU chips of this host"
-        if found.num_processes is None:
-            lines["process"] = "as the metadata says"
+        devices, share = "the TPU chips of this host", ""
     else:
-        here, everywhere = _count_devices(found)
-        lines["devices"] = f"{here}; {everywhere} in all if each process has as many"
-        size, rest = divmod(config.batch_size, everywhere)
+        devices, total = _count_devices(found)
+        size, rest = divmod(config.batch_size, total)
         if rest:
             raise ValueError(
                 f"batch_size={config.batch_size} cannot be shared out evenly to "
-                f"{everywhere} devices; use a multiple of {everywhere}"
+                f"{total} devices; use a multiple of {total}"
             )
-        lines["batch"] += f", {size} a device"
+        share = f", {size} a device"
+    process = f"{found.process_id} of {found.num_processes}, counted from 0"
+    lines = {
+        "cluster": f"{found.kind} ({found.found})",
+        "coordinator": found.coordinator_address or "-",
+        "process": "-" if found.num_processes is None else process,
+        "devices": devices,
+        "config": config_flags.get_config_filename(flags.FLAGS["config"]),
+        "workdir": str(workdir),
+        "batch": f"{config.batch_size} images a step{share}",
+    }
     return "\n".join(f"{name:12} {text}" for name, text in lines.items())
 
 
@@ -87,7 +92,8 @@ def _count_devices(found: cluster.Cluster) -> tuple[str, int]:
     if found.local_device_ids is not None:
         numbers = ",".join(map(str, found.local_device_ids))
         jax.config.update("jax_cuda_visible_devices", numbers)
-        chosen = f", {numbers} of those visible"
+        chosen = f" ({numbers} of those visible)"
     count = jax.local_device_count()
-    here = f"{count} {jax.default_backend()} device(s) here{chosen}"
-    return here, count * found.num_processes
+    total = count * found.num_processes
+    here = f"{count} {jax.default_backend()} device(s){chosen}"
+    return f"{here}, {total} in all where every process has as many", total

@@ -64,7 +64,7 @@ def _explicit(
             "--process_id": process_id,
         }
         names = ", ".join(name for name, value in given.items() if value is not None)
-        raise ValueError(f"{names} alone is not enough; give {_FLAGS}, or none of them")
+        raise ValueError(f"found {names} alone; give {_FLAGS}, or none of them")
     return cluster.Cluster(
         "explicit",
         "flags",
