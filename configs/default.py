@@ -23,6 +23,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.initial_weights = ""  # PyTorch's: .pth, .safetensors or .npz; "": random
     config.num_epochs = 30  # passes over the training split; 0: no training
     config.batch_size = 32  # images a step over all devices
+    config.accumulation_steps = 1  # parts of a batch, one after another; see below
+    config.label_shards = 1  # devices that share the head's labels; divides the devices
     config.image_size = 512  # px; pictures are resized and padded black to a square
     config.flip = True  # mirror training images at random
     config.num_threads = 2  # that decode pictures ahead of the step

@@ -43,19 +43,29 @@ class Scorer:
         self._batch_size = batch_size
 
         def fold(variables, graph):
-            return inference.fold(nnx.merge(graphdef, *variables), graph)
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return inference.fold(nnx.merge(graphdef, *variables), graph)
 
         replicated, sharded = meshes.replicated(mesh), meshes.batch_sharded(mesh)
-        self._fold = jax.jit(fold, out_shardings=replicated)
-        # Every device scores images of its own: nothing passes between them.
-        self._score = jax.jit(
-            jax.shard_map(
-                lambda folded, image: folded(image),
-                mesh=mesh,
-                in_specs=(replicated.spec, sharded.spec),
-                out_specs=sharded.spec,
-            )
+        # Every device has images of its own: nothing passes between them, but for
+        # features and scores among those that share the labels.
+        features_of = jax.shard_map(
+            lambda features, image: features(image),
+            mesh=mesh,
+            in_specs=(replicated.spec, sharded.spec),
+            out_specs=sharded.spec,
         )
+
+        def score(folded, image):
+            features = features_of(folded.features, image)
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return folded.scores(features)
+
+        # The classifiers come out as the head lays them out.
+        self._fold = jax.jit(
+            fold, out_shardings=inference.FoldedModel(replicated, None)
+        )
+        self._score = jax.jit(score, out_shardings=sharded)
         self._folded: inference.FoldedModel | None = None
         self._programs: dict[int, jax.stages.Compiled] = {}
 

@@ -6,19 +6,27 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from mlgcn_jax.graph import label_graph
+from mlgcn_jax.models import mesh_axes
 
 
 def aggregate(
     nodes: Float[Array, "l c"], graph: label_graph.LabelGraph
 ) -> Float[Array, "l c"]:
-    """Returns `A_hat @ nodes` as a sum over the edges that arrive at each label."""
+    """Returns `A_hat @ nodes` as a sum over the edges that arrive at each label.
+
+    Devices that share the labels share the features here: an edge may join any two
+    labels, but not two features, so that each device sums up its own over all edges.
+    """
+    nodes = mesh_axes.lay_out(nodes, None, mesh_axes.LABEL_AXIS)
     messages = graph.edge_weights[:, None] * nodes[graph.senders]
-    return jax.ops.segment_sum(
+    sums = jax.ops.segment_sum(
         messages,
         graph.receivers,
         num_segments=nodes.shape[0],
         indices_are_sorted=True,
     )
+    sums = mesh_axes.lay_out(sums, None, mesh_axes.LABEL_AXIS)
+    return mesh_axes.lay_out(sums, mesh_axes.LABEL_AXIS)
 
 
 class GraphConvolution(nnx.Module):

@@ -1,5 +1,6 @@
 """Config + topology -> what a train step costs there, and what it is bound by."""
 
+import math
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def make_plan(
     Args:
         config: of a run; `batch_size` images over all chips, as in training.
         topology: the chips.
-        mesh: `devices.create_mesh(topology)`.
+        mesh: `devices.create_mesh(topology, label_shards=config.label_shards)`.
         num_labels: of the dataset that is to be trained on.
 
     Raises:
@@ -41,7 +42,9 @@ def make_plan(
             the batch evenly.
     """
     config_ranges.check_numbers(config)
-    meshes.check_batch_size(config.batch_size, mesh)
+    meshes.check_batch_size(
+        config.batch_size, mesh, accumulation_steps=config.accumulation_steps
+    )
     lowered, state = lower(config, topology, mesh, num_labels=num_labels)
     return {
         **_estimate(lowered, state, topology, batch_size=config.batch_size),
@@ -82,7 +85,10 @@ def _estimate(
         topology,
         costs.of_compiled(compiled),
         flops=flops,
-        state_bytes=sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        state_bytes=sum(
+            math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+            for x in jax.tree.leaves(state)
+        ),
         batch_size=batch_size,
     )
 
@@ -101,11 +107,11 @@ def lower(
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
     with target_platform.tracing_for(topology.chip.platform):
         graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
-        step = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
-        state = jax.eval_shape(
-            lambda: train_state.create_train_state(
-                config, tx, mesh, num_labels=num_labels
-            )
+        step = train_step.create_train_step(
+            config, graphdef, tx, schedule, mesh, num_labels=num_labels
+        )
+        state = train_state.abstract_train_state(
+            config, tx, mesh, num_labels=num_labels
         )
         lowered = step.lower(
             state, _batch(config, num_labels), _graph(config, num_labels)
