@@ -51,5 +51,13 @@ class GraphConvolution(nnx.Module):
         if nodes is None:
             return aggregate(kernel, graph)
         if kernel.shape[0] < kernel.shape[1]:  # send the narrower side along the edges
-            return jnp.einsum("lc,cf->lf", aggregate(nodes, graph), kernel)
-        return aggregate(jnp.einsum("lc,cf->lf", nodes, kernel), graph)
+            return _multiply(aggregate(nodes, graph), kernel)
+        return aggregate(_multiply(nodes, kernel), graph)
+
+
+def _multiply(
+    nodes: Float[Array, "l c"], kernel: Float[Array, "c f"]
+) -> Float[Array, "l f"]:
+    """The product, of each device for its labels."""
+    product = jnp.einsum("lc,cf->lf", nodes, kernel)
+    return mesh_axes.lay_out(product, mesh_axes.LABEL_AXIS)
