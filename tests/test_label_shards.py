@@ -28,7 +28,7 @@ HEADS = {
 
 
 def make_case(head: str, label_shards: int, *, num_labels: int = 24, **more) -> Case:
-    # A rate at which rounding does not grow: Adam divides small gradients by themselves.
+    # A low rate: Adam makes whole updates of gradients that are but rounding.
     config = configurations.tiny(
         label_shards=label_shards, optimizer__learning_rate=3e-4, **HEADS[head], **more
     )
