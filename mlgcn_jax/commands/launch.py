@@ -26,7 +26,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _PROFILE_STEPS = flags.DEFINE(
     step_range.Parser(),
     "profile_steps",
-    range(0),
+    None,
     "Steps A-B to trace into WORKDIR/profile, 1 the first.",
 )
 flags.mark_flag_as_required("config")
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     data_dir = pathlib.Path(config.data_dir).expanduser()
     build.build_as_configured(config)
     interrupted = train.train_and_evaluate(
-        config, workdir, profile_steps=_PROFILE_STEPS.value
+        config, workdir, profile_steps=_PROFILE_STEPS.value or range(0)
     )
     if interrupted is not None:
         return exit_status.of_signal(interrupted)

@@ -20,7 +20,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _PROFILE_STEPS = flags.DEFINE(
     step_range.Parser(),
     "profile_steps",
-    range(0),
+    None,
     "Steps A-B to trace into WORKDIR/profile, 1 the first.",
 )
 flags.mark_flag_as_required("config")
@@ -32,6 +32,6 @@ def main(argv: list[str]) -> int:
     interrupted = train.train_and_evaluate(
         _CONFIG.value,
         pathlib.Path(_WORKDIR.value).expanduser(),
-        profile_steps=_PROFILE_STEPS.value,
+        profile_steps=_PROFILE_STEPS.value or range(0),
     )
     return exit_status.of_signal(interrupted)

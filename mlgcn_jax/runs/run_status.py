@@ -187,10 +187,19 @@ def _checkpoints(directory: pathlib.Path, *, check: bool) -> list[dict[str, Any]
         {
             "step": step,
             "checked": check,
-            "damage": checksums.find_damage(directory / str(step)) if check else None,
+            "damage": _find_damage(directory / str(step)) if check else None,
         }
         for step in steps
     ]
+
+
+def _find_damage(checkpoint: pathlib.Path) -> str | None:
+    try:
+        damage = checksums.find_damage(checkpoint)
+    except OSError as error:
+        damage = str(error)
+    # A run at work removes old ones.
+    return damage if checkpoint.is_dir() else "removed meanwhile"
 
 
 def _processes(beats: dict[int, dict[str, Any]], now: float) -> list[dict[str, Any]]:
