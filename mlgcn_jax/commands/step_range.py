@@ -17,3 +17,11 @@ class Parser(flags.ArgumentParser):
     def flag_type(self) -> str:
         """Returns the name of the type."""
         return "range of steps"
+
+
+PROFILE_STEPS = flags.DEFINE(
+    Parser(),
+    "profile_steps",
+    None,
+    "Steps A-B to trace into WORKDIR/profile, 1 the first.",
+)

@@ -8,13 +8,14 @@ import jax
 from absl import logging
 
 from mlgcn_jax.data import config_dict, dataset, input_pipeline
-from mlgcn_jax.evaluation import evaluate, metrics, scoring
+from mlgcn_jax.evaluation import metrics, scoring, shares
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoints,
     compilation_cache,
     heartbeats,
     metric_writer,
+    processes,
     run_folder,
     train_state,
 )
@@ -29,6 +30,8 @@ from mlgcn_jax.training import (
     train_step,
     vital_signs,
 )
+
+_NOTHING_SAVED = -1
 
 
 def train_and_evaluate(
@@ -53,11 +56,13 @@ def train_and_evaluate(
     """
     config_ranges.check(config)
     folder = run_folder.RunFolder(workdir)
-    with (
-        folder.locked(),
-        interruption.catch_signals() as interrupted,
-        vital_signs.shown(folder, stuck_after_s=config.stuck_after_s) as signs,
-    ):
+    with contextlib.ExitStack() as stack:
+        if processes.is_first():
+            stack.enter_context(folder.locked())
+        interrupted = stack.enter_context(interruption.catch_signals())
+        signs = stack.enter_context(
+            vital_signs.shown(folder, stuck_after_s=config.stuck_after_s)
+        )
         _train(config, folder, interrupted, signs, profile_steps)
         stopped = interrupted.signal is not None
         signs.enter(heartbeats.STOPPED if stopped else heartbeats.FINISHED)
@@ -81,13 +86,10 @@ def _train(
     num_steps = round(config.num_epochs * steps_per_epoch)
 
     # --- Run folder and label graph: new, or as they were when the run stopped ---
-    step = checkpoints.latest_step(folder.checkpoints)
-    if step is None:
-        graph, counted = from_dataset.create_label_graph(config.graph, data)
-        folder.create(config, data, graph, counted)
-    else:
-        folder.reopen(config, data)
-        graph, _ = label_graph.load_label_graph(folder.label_graph)
+    step = _open_folder(config, folder, data) if processes.is_first() else None
+    step = processes.agree(_NOTHING_SAVED if step is None else step)
+    is_new = step == _NOTHING_SAVED
+    graph, _ = label_graph.load_label_graph(folder.label_graph)
 
     # --- Model, optimiser, step ---
     schedule = optimizer.create_schedule(
@@ -96,30 +98,34 @@ def _train(
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
     graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
     step_fn = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
+    # Each process scores a share of its own, with its devices alone.
+    rows = meshes.rows_of_process(config.batch_size, mesh)
     scorer = scoring.Scorer(
-        graphdef, mesh, image_size=config.image_size, batch_size=config.batch_size
+        graphdef,
+        meshes.create_local_mesh(),
+        image_size=config.image_size,
+        batch_size=rows.stop - rows.start,
     )
 
     # --- State: new, or as it was ---
     def create_state() -> train_state.TrainState:
         return train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
 
-    is_new = step is None
-    if step is None:
+    if is_new:
         state, step = create_state(), 0
         if config.initial_weights:
             path = pathlib.Path(config.initial_weights).expanduser()
             state = initial_weights.load(path, state, folder, mesh)
     else:
         signs.enter(vital_signs.RESTORING)
-        checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
         abstract = meshes.with_sharding(
             jax.eval_shape(create_state), meshes.replicated(mesh)
         )
         state = checkpoints.restore_train_state(folder.checkpoints, step, abstract)
-    graph = jax.device_put(graph, meshes.replicated(mesh))
+    graph = meshes.put_replicated(graph, mesh)
     logging.info(
-        "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s)",
+        "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s) "
+        "of %d process(es)",
         f"resuming at step {step}" if step else "starting",
         num_labels,
         data.num_examples("train"),
@@ -127,6 +133,7 @@ def _train(
         config.batch_size,
         mesh.size,
         jax.default_backend(),
+        processes.count(),
     )
 
     # --- Loop ---
@@ -150,6 +157,7 @@ def _train(
                     seed=config.seed,
                     start_step=step,
                     num_threads=config.num_threads,
+                    rows=rows,
                 )
             )
         )
@@ -194,7 +202,7 @@ def _train(
                 wait_start = time.perf_counter()
                 batch = next(batches)
                 data_wait_s = time.perf_counter() - wait_start
-                batch = jax.device_put(batch, meshes.batch_sharded(mesh))
+                batch = meshes.put_batch(batch, config.batch_size, mesh)
                 state, step_metrics = step_fn(state, batch, graph)
                 step += 1
                 reporter.add(step_metrics, data_wait_s=data_wait_s)
@@ -213,6 +221,20 @@ def _train(
             logging.info("stopped by a signal at step %d; everything is saved", step)
 
 
+def _open_folder(
+    config: config_dict.ConfigDict, folder: run_folder.RunFolder, data: dataset.Dataset
+) -> int | None:
+    """Makes the folder of a new run; returns the step to go on from in another's."""
+    step = checkpoints.latest_step(folder.checkpoints)
+    if step is None:
+        graph, counted = from_dataset.create_label_graph(config.graph, data)
+        folder.create(config, data, graph, counted)
+    else:
+        folder.reopen(config, data)
+        checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
+    return step
+
+
 def _validate(
     config: config_dict.ConfigDict,
     data: dataset.Dataset,
@@ -223,23 +245,23 @@ def _validate(
     signs: vital_signs.VitalSigns,
 ) -> None:
     """Evaluates the validation split and adds the result to the curves."""
-    scorer.compile(config.batch_size)
+    scorer.compile(scorer.batch_size)
 
     def before_batch() -> None:
         signs.beat("a batch was validated")
         interrupted.check()
 
-    predictions = evaluate.predict_split(
+    scores, labels = shares.score_split(
         scorer,
         data,
         "validation",
         image_size=config.image_size,
-        batch_size=config.batch_size,
+        batch_size=scorer.batch_size,
         num_threads=config.num_threads,
         before_batch=before_batch,
     )
     signs.enter(vital_signs.VALIDATING)  # nor how long the metrics take
-    computed = metrics.compute_metrics(predictions.scores, predictions.labels)
+    computed = metrics.compute_metrics(scores, labels)
     writer.write(step, {"validation": computed})
     logging.info(
         "step %d  validation mAP %s  CF1 %.3f  OF1 %.3f",
