@@ -1,10 +1,10 @@
-"""The tiny config with a step that is slow eight times, and then never ends."""
+"""The tiny config with a step that is slow fourteen times, and then never ends."""
 
 import pathlib
 import sys
 import time
 
-SLOW_STEPS = 8
+SLOW_STEPS = 14
 SLOW_S = 0.5
 
 

@@ -114,7 +114,7 @@ def test_its_text(run):
         "step 30 of 120 (25.0%), epoch 1.5 of 6, 0:00:45 left",
         "mAP 0.500 at step 20, best 0.600 at step 10",
         "128 images/s, 0.5 s a step, 25% waiting for data",
-        "20, 10 (--check reads them)",
+        "20, 10 (not read; --check does)",
         "0 of 4, pid 7 on n1: training, heartbeat 4 s ago, last sign of work 9 s ago; "
         "3.00 GiB on the host",
     ):

@@ -68,7 +68,7 @@ def _build_and_train(config: config_dict.ConfigDict, workdir: pathlib.Path) -> i
     processes.agree(0)  # waits for the first
     build.build_as_configured(config)
     interrupted = train.train_and_evaluate(
-        config, workdir, profile_steps=step_range.PROFILE_STEPS.value
+        config, workdir, profile_steps=step_range.PROFILE_STEPS.value or range(0)
     )
     return exit_status.of_signal(interrupted)
 

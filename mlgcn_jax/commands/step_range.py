@@ -10,10 +10,8 @@ class Parser(flags.ArgumentParser):
 
     syntactic_help = "the first and the last step, as in 20-25"
 
-    def parse(self, argument: str | range) -> range:
-        """Returns the steps; the default comes as it is."""
-        if isinstance(argument, range):
-            return argument
+    def parse(self, argument: str) -> range:
+        """Returns the steps."""
         return profile.parse_steps(argument)
 
     def flag_type(self) -> str:
@@ -24,6 +22,6 @@ class Parser(flags.ArgumentParser):
 PROFILE_STEPS = flags.DEFINE(
     Parser(),
     "profile_steps",
-    range(0),
+    None,
     "Steps A-B to trace into WORKDIR/profile, 1 the first.",
 )

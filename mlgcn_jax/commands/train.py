@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
 
     def train_run() -> int:
         interrupted = train.train_and_evaluate(
-            config, workdir, profile_steps=step_range.PROFILE_STEPS.value
+            config, workdir, profile_steps=step_range.PROFILE_STEPS.value or range(0)
         )
         return exit_status.of_signal(interrupted)
 

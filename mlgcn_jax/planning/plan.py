@@ -184,13 +184,13 @@ def _find_largest_batch(
         memory_bytes=topology.chip.hbm_bytes,
         max_compilations=max_compilations,
     )
-    how = f"found in {found.compilations} more compilation(s): it was seen to fit, "
     if found.is_exact:
-        how += "one image more was not"
+        limit = "one image more does not"
     elif found.too_many is None:
-        how += "the limit lies above"
+        limit = "how many do not was not found"
     else:
-        how += f"{found.too_many} not"
+        limit = f"{found.too_many:,} do not"
+    how = f"it fits and {limit}, in {found.compilations} more compilations"
     return {"largest_batch_per_chip": found.fits, "largest_batch_how": how}
 
 

@@ -88,7 +88,7 @@ def _links(assumed: dict[str, Any]) -> str:
 
 def _largest_batch(plan: dict[str, Any]) -> str:
     images = plan["largest_batch_per_chip"]
-    return f"{images} images a chip ({plan['largest_batch_how']})"
+    return f"{images:,} images a chip ({plan['largest_batch_how']})"
 
 
 def _assumptions(plan: dict[str, Any]) -> list[str]:

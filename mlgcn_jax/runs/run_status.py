@@ -9,6 +9,7 @@ import os
 import pathlib
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from mlgcn_jax.data import files
@@ -120,39 +121,54 @@ def _figure(tree: dict[str, Any], name: str) -> float | int | None:
 
 def _read_curves(path: pathlib.Path, problems: list[str]) -> dict[str, Any]:
     """Returns the last line with a loss, the last validation and the best one."""
-    last: dict[str, Any] = {}
-    validations: list[dict[str, Any]] = []
-    damaged = 0
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            problems.append(str(error))
-        lines = []
-    # Of a long run almost all are losses, of which the last one will do.
-    for line in reversed(lines):
-        is_validation = b'"validation/' in line
-        if last and not is_validation:
-            continue
-        content = _parse(line)
-        if content is None:
+        problems.append(str(error))
+        content = b""
+    validations = [
+        {"step": line["step"], "mAP": _figure(line, "validation/mAP")}
+        for line in map(_parse, _lines_with(b'"validation/', content))
+        if line is not None
+    ]
+    last, damaged = {}, 0
+    for line in _last_lines(content):
+        parsed = _parse(line)
+        if parsed is None:
             damaged += line.endswith(b"\n")  # without: it is being written
-        elif is_validation:
-            validations.append(
-                {"step": content["step"], "mAP": _figure(content, "validation/mAP")}
-            )
-        elif "loss" in content:
-            last = content
+        elif "loss" in parsed:
+            last = parsed
+            break
     if damaged:
-        problems.append(
-            f"{path}: {damaged} damaged line(s) at its end were passed over"
-        )
-    known = [v for v in reversed(validations) if v["mAP"] is not None]
+        problems.append(f"{path}: {damaged} damaged line(s) at its end are passed over")
+    known = [v for v in validations if v["mAP"] is not None]
     return {
         "last": last,
-        "validation": validations[0] if validations else None,
+        "validation": validations[-1] if validations else None,
         "best_validation": max(known, key=lambda v: v["mAP"], default=None),
     }
+
+
+def _lines_with(word: bytes, content: bytes) -> Iterator[bytes]:
+    """Yields the lines that hold a word; few of a long run's do."""
+    position = content.find(word)
+    while position >= 0:
+        start = content.rfind(b"\n", 0, position) + 1
+        end = content.find(b"\n", position)
+        end = len(content) if end < 0 else end
+        yield content[start:end]
+        position = content.find(word, end)
+
+
+def _last_lines(content: bytes) -> Iterator[bytes]:
+    """Yields the lines from the last one on backwards."""
+    end = len(content)
+    while end > 0:
+        start = content.rfind(b"\n", 0, end - 1) + 1
+        yield content[start:end]
+        end = start
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -187,10 +203,19 @@ def _checkpoints(directory: pathlib.Path, *, check: bool) -> list[dict[str, Any]
         {
             "step": step,
             "checked": check,
-            "damage": checksums.find_damage(directory / str(step)) if check else None,
+            "damage": _find_damage(directory / str(step)) if check else None,
         }
         for step in steps
     ]
+
+
+def _find_damage(checkpoint: pathlib.Path) -> str | None:
+    try:
+        damage = checksums.find_damage(checkpoint)
+    except OSError as error:
+        damage = str(error)
+    # A run at work removes old ones.
+    return damage if checkpoint.is_dir() else "removed meanwhile"
 
 
 def _processes(beats: dict[int, dict[str, Any]], now: float) -> list[dict[str, Any]]:

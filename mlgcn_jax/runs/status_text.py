@@ -88,7 +88,7 @@ def _checkpoints(found: list[dict[str, Any]]) -> str:
         f"{one['step']} DAMAGED: {one['damage']}" if one["damage"] else str(one["step"])
         for one in found
     )
-    return f"{steps} ({'checked' if found[0]['checked'] else '--check reads them'})"
+    return f"{steps} ({'checked' if found[0]['checked'] else 'not read; --check does'})"
 
 
 def _process(process: dict[str, Any]) -> str:
