@@ -253,3 +253,27 @@ def test_a_full_disk_is_the_last_line_that_one_reads(data_dir, tmp_path):
     *_, last = done.stderr.splitlines()
     assert last.startswith("mlgcn train: error: saving step ")
     assert "MB free there" in last
+
+
+def test_the_best_checkpoint_and_every_third_epoch_stay(data_dir, tmp_path):
+    config = configurations.tiny(
+        data_dir,
+        num_epochs=8,
+        optimizer__learning_rate=0.01,
+        keep_checkpoints=1,
+        keep_best_checkpoint=True,
+        keep_every_epochs=3,
+    )
+    assert train.train_and_evaluate(config, tmp_path) is None
+    validations = [line for line in curves(tmp_path) if "validation/mAP" in line]
+    steps = [line["step"] for line in validations]
+    best = max(validations, key=lambda line: line["validation/mAP"])["step"]
+    kept = set(checkpoints.saved_steps(tmp_path / "checkpoints"))
+    assert kept == {steps[2], steps[5], steps[7], best}
+    model = trained_model.open_run(tmp_path, meshes.create_mesh(), step=best)
+    assert model.step == best
+    missing = next(step for step in steps if step not in kept)
+    with pytest.raises(
+        checkpoints.CheckpointError, match=f"no checkpoint of step {missing}"
+    ):
+        trained_model.open_run(tmp_path, meshes.create_mesh(), step=missing)

@@ -10,6 +10,7 @@ import pathlib
 
 from absl import app, flags
 
+from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.data import dataset
 from mlgcn_jax.evaluation import evaluate, tables
 from mlgcn_jax.runs import compilation_cache, trained_model
@@ -19,6 +20,7 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Dataset; the one the run was trained on by default."
 )
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation"], "Split.")
+flags.adopt_module_key_flags(chosen_step)
 
 
 def main(argv: list[str]) -> None:
@@ -27,7 +29,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"expected the folder of a run, found {argv[1:]}")
     compilation_cache.enable()
     mesh = meshes.create_mesh()
-    model = trained_model.open_run(pathlib.Path(argv[1]), mesh)
+    model = trained_model.open_run(
+        pathlib.Path(argv[1]), mesh, step=chosen_step.STEP.value
+    )
     data_dir = _DATA_DIR.value or model.folder.read_dataset()["directory"]
     data = dataset.open_dataset(pathlib.Path(data_dir).expanduser())
     evaluated = evaluate.evaluate_run(model, data, mesh, split=_SPLIT.value)

@@ -18,6 +18,7 @@ from typing import IO
 
 from absl import app, flags, logging
 
+from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.data import files
 from mlgcn_jax.runs import compilation_cache, trained_model
 from mlgcn_jax.runs import mesh as meshes
@@ -25,6 +26,7 @@ from mlgcn_jax.serving import predict
 
 _JSON = flags.DEFINE_string("json", None, "JSON-lines file, or - for standard output.")
 _THRESHOLD = flags.DEFINE_float("threshold", 0.5, "Lowest score shown on the screen.")
+flags.adopt_module_key_flags(chosen_step)
 
 
 def main(argv: list[str]) -> int:
@@ -34,7 +36,9 @@ def main(argv: list[str]) -> int:
     paths = predict.find_pictures(argv[2:])
     compilation_cache.enable()
     mesh = meshes.create_mesh()
-    model = trained_model.open_run(pathlib.Path(argv[1]), mesh)
+    model = trained_model.open_run(
+        pathlib.Path(argv[1]), mesh, step=chosen_step.STEP.value
+    )
     labels = model.vocabulary.labels
     num_broken = 0
     with _json_lines(_JSON.value) as lines:

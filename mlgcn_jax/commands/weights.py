@@ -8,11 +8,14 @@ head; config.initial_weights reads them back.
 
 import pathlib
 
-from absl import app
+from absl import app, flags
 
+from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
+
+flags.adopt_module_key_flags(chosen_step)
 
 
 def main(argv: list[str]) -> None:
@@ -22,7 +25,9 @@ def main(argv: list[str]) -> None:
             f"expected the folder of a run and a file, found {argv[1:]}"
         )
     workdir, out = (pathlib.Path(path).expanduser() for path in argv[1:])
-    model = trained_model.open_run(workdir, meshes.create_mesh())
+    model = trained_model.open_run(
+        workdir, meshes.create_mesh(), step=chosen_step.STEP.value
+    )
     tensors = torch_weights.to_torch(*model.variables)
     weight_files.write(out, tensors)
     print(f"{len(tensors)} tensors of step {model.step}: {out}")

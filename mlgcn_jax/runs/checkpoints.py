@@ -165,6 +165,18 @@ def latest_step(directory: pathlib.Path) -> int | None:
     return None
 
 
+def check_step(directory: pathlib.Path, step: int) -> None:
+    """Raises CheckpointError unless a step was saved and is whole."""
+    steps = saved_steps(directory)
+    if step not in steps:
+        raise CheckpointError(
+            f"{directory} has no checkpoint of step {step}; it has {steps}"
+        )
+    damage = checksums.find_damage(directory / str(step))
+    if damage is not None:
+        raise CheckpointError(f"the checkpoint of step {step} is damaged: {damage}")
+
+
 def set_damaged_aside(directory: pathlib.Path, *, newer_than: int) -> None:
     """Renames damaged steps after `newer_than`, so that they can be saved again."""
     for step in saved_steps(directory):

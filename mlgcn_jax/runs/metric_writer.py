@@ -4,6 +4,7 @@ The first of the run's processes writes them; the others know what it has writte
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlgcn_jax.data import files
 from mlgcn_jax.runs import processes, run_folder
 
 _VALIDATION = "validation"
+_MAP = "validation/mAP"
 
 
 class MetricWriter:
@@ -20,6 +22,8 @@ class MetricWriter:
 
     Attributes:
         last_validated: the newest step that has a validation; 0 where none has.
+        best_validated: the step with the best validation mAP, the first of equals, as
+            far as the first process knows; 0 where none has.
     """
 
     def __init__(self, folder: run_folder.RunFolder, *, step: int):
@@ -35,6 +39,9 @@ class MetricWriter:
             if any(name.startswith(_VALIDATION) for name in line)
         ]
         self.last_validated = processes.agree(max(validated, default=0))
+        self.best_validated, self._best_map = 0, -math.inf
+        for line in kept:
+            self._note_best(line["step"], line.get(_MAP))
         if processes.is_first():
             self._lines = folder.metrics_log.open("a", encoding="utf-8")
             self._events = tensorboardX.SummaryWriter(
@@ -48,10 +55,15 @@ class MetricWriter:
         if not processes.is_first():
             return
         flat = {name: value for name, value in _flatten(metrics) if value is not None}
+        self._note_best(step, flat.get(_MAP))
         self._lines.write(json.dumps({"step": step, **flat}) + "\n")
         self._lines.flush()
         for name, value in flat.items():
             self._events.add_scalar(name, value, step)
+
+    def _note_best(self, step: int, value: float | None) -> None:
+        if value is not None and value > self._best_map:
+            self.best_validated, self._best_map = step, value
 
     def close(self) -> None:
         """Writes out what is still held back."""

@@ -37,6 +37,8 @@ MAY_CHANGE = frozenset(
         "label_shards",
         "checkpoint_every_epochs",
         "keep_checkpoints",
+        "keep_best_checkpoint",
+        "keep_every_epochs",
         "evaluate_every_epochs",
         "log_every_steps",
         "stuck_after_s",

@@ -37,20 +37,31 @@ class TrainedModel:
     step: int
 
 
-def open_run(workdir: pathlib.Path, mesh: Mesh) -> TrainedModel:
-    """Returns the newest whole checkpoint of a run, ready to compute.
+def open_run(
+    workdir: pathlib.Path, mesh: Mesh, *, step: int | None = None
+) -> TrainedModel:
+    """Returns a checkpoint of a run, ready to compute.
+
+    Args:
+        workdir: the run's folder.
+        mesh: the devices that compute.
+        step: of the checkpoint; None: the newest that is whole.
 
     Raises:
         FileNotFoundError: not a run, or nothing was saved yet.
         ValueError: a file of the run is damaged.
-        CheckpointError: every checkpoint is damaged, or does not fit the config.
+        CheckpointError: there is none of that step, it (or every one) is damaged, or it
+            does not fit the config.
     """
     folder = run_folder.RunFolder(workdir)
     config = folder.read_config()
     folder.check_whole()
     vocabulary = labels.read_vocabulary(folder.labels)
     graph, _ = label_graph.load_label_graph(folder.label_graph)
-    step = checkpoints.latest_step(folder.checkpoints)
+    if step is None:
+        step = checkpoints.latest_step(folder.checkpoints)
+    else:
+        checkpoints.check_step(folder.checkpoints, step)
     if step is None:
         raise FileNotFoundError(
             f"{workdir} has no checkpoint yet; train it first, or let it train longer"

@@ -22,6 +22,7 @@ _AT_LEAST = {
     "optimizer.weight_decay": 0,
     "checkpoint_every_epochs": 1,
     "keep_checkpoints": 1,
+    "keep_every_epochs": 0,
     "evaluate_every_epochs": 1,
     "log_every_steps": 1,
     "stuck_after_s": 0,

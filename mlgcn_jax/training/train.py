@@ -186,8 +186,14 @@ def _train(
         def is_due(step: int, *, every_epochs: int) -> bool:
             return step == num_steps or step % (every_epochs * steps_per_epoch) == 0
 
+        def is_kept(step: int) -> bool:
+            if config.keep_best_checkpoint and step == writer.best_validated:
+                return True
+            every_epochs = config.keep_every_epochs
+            return every_epochs > 0 and step % (every_epochs * steps_per_epoch) == 0
+
         if is_new and num_steps == 0:
-            saver.save(state)
+            saver.save(state, also_keep=is_kept)
         saved_step = step
         try:
             while True:
@@ -218,13 +224,13 @@ def _train(
                 # Due at the end of an epoch, so what is saved was found finite.
                 if is_due(step, every_epochs=config.checkpoint_every_epochs):
                     with signs.during(vital_signs.SAVING):
-                        saver.save(state)
+                        saver.save(state, also_keep=is_kept)
                     saved_step = step
         except interruption.Interrupted:
             if step > saved_step:
                 reporter.report()
                 with signs.during(vital_signs.SAVING):
-                    saver.save(state)
+                    saver.save(state, also_keep=is_kept)
             logging.info("stopped by a signal at step %d; everything is saved", step)
 
 
