@@ -5,6 +5,7 @@ they may be waiting for it in the middle of a step.
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ from mlgcn_jax.commands import cluster_flags, exit_status
 from mlgcn_jax.runs import cluster, processes
 
 _FAILURE = 1
+_LOSS = re.compile(
+    "Gloo|NCCL|UNAVAILABLE|DEADLINE_EXCEEDED|coordination service|barrier|"
+    "[Cc]onnection (?:reset|closed|refused)"
+)
 
 
 def run(main: Callable[[], int]) -> int:
@@ -40,7 +45,7 @@ def run(main: Callable[[], int]) -> int:
         elif isinstance(error, cluster.JoinError):
             status = exit_status.PREEMPTED
             _say(f"mlgcn: error: {error}")
-        elif any(isinstance(e, jax.errors.JaxRuntimeError) for e in _causes(error)):
+        elif any(map(_tells_of_a_loss, _causes(error))):
             status = exit_status.PREEMPTED
             _say(
                 f"{name}: another process is gone, or cannot be reached "
@@ -64,7 +69,16 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def _tells_of_a_loss(error: BaseException) -> bool:
+    """Whether this is how JAX's runtime reports a process that is gone.
+
+    What reaches us through orbax or NumPy has its text, but not always its type.
+    """
+    is_runtime_error = isinstance(error, jax.errors.JaxRuntimeError)
+    return is_runtime_error or _LOSS.search(str(error)) is not None
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
