@@ -23,6 +23,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.initial_weights = ""  # PyTorch's: .pth, .safetensors or .npz; "": random
     config.num_epochs = 30  # passes over the training split; 0: no training
     config.batch_size = 32  # images a step over all devices
+    # Micro-batches of a step, one after another: less memory. The gradient is that of
+    # the whole batch, but batch norm sees each by itself.
+    config.accumulation_steps = 1
+    config.remat = False  # compute layers again for the gradient: less memory, slower
+    # Devices that share the labels of the head (parameters, their moments, logits); a
+    # divisor of the devices. For ten thousands of labels; the numbers stay the same.
+    config.label_shards = 1
     config.image_size = 512  # px; pictures are resized and padded black to a square
     config.flip = True  # mirror training images at random
     config.num_threads = 2  # that decode pictures ahead of the step

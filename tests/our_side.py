@@ -40,7 +40,7 @@ def make_case(backbone: str, batch: cases.Batch, weights=None) -> Case:
         weights = golden_case.make_weights({n: x.shape for n, x in names.items()})
     params, batch_stats, report = torch_weights.from_torch(weights, *zeros)
     assert not report.missing and not report.left_out
-    mesh = jax.make_mesh((1,), ("data",), (jax.sharding.AxisType.Auto,))
+    mesh = meshes.arrange(jax.devices()[:1], label_shards=1)
     variables = train_state.Variables(params, batch_stats)
     placed = jax.device_put(variables, meshes.replicated(mesh))
     return Case(config, graphdef, placed, mesh, batch)
@@ -112,7 +112,12 @@ def train(
     schedule = optimizer.create_schedule(case.config, steps_per_epoch=1, num_steps=1)
     tx = optimizer.create_optimizer(case.config, schedule, steps_per_epoch=1)
     step = train_step.create_train_step(
-        case.config, case.graphdef, tx, schedule, case.mesh
+        case.config,
+        case.graphdef,
+        tx,
+        schedule,
+        case.mesh,
+        num_labels=golden_case.NUM_LABELS,
     )
     state = train_state.create_train_state(
         case.config, tx, case.mesh, num_labels=golden_case.NUM_LABELS

@@ -4,7 +4,6 @@ import json
 import pathlib
 
 import crawl_folders
-import jax
 
 from mlgcn_jax.runs import checkpoints, run_folder, train_state
 from mlgcn_jax.runs import mesh as meshes
@@ -23,12 +22,9 @@ def restored_state(config, directory: pathlib.Path, step: int):
     mesh = meshes.create_mesh()
     schedule = optimizer.create_schedule(config, steps_per_epoch=5, num_steps=200)
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
-    abstract = jax.eval_shape(
-        lambda: train_state.create_train_state(
-            config, tx, mesh, num_labels=len(crawl_folders.LABELS)
-        )
+    abstract = train_state.abstract_train_state(
+        config, tx, mesh, num_labels=len(crawl_folders.LABELS)
     )
-    abstract = meshes.with_sharding(abstract, meshes.replicated(mesh))
     return checkpoints.restore_train_state(directory, step, abstract)
 
 

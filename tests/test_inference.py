@@ -86,9 +86,7 @@ def test_bfloat16_folds_in_float32():
 
 
 def make_scorer(batch_size: int, num_devices: int = 8):
-    mesh = jax.make_mesh(
-        (num_devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
-    )
+    mesh = meshes.arrange(jax.devices()[:num_devices], label_shards=1)
     graphdef, variables, graph = make_model()
     scorer = scoring.Scorer(graphdef, mesh, image_size=32, batch_size=batch_size)
     variables, graph = jax.device_put((variables, graph), meshes.replicated(mesh))

@@ -273,14 +273,14 @@ def test_a_compiler_that_refuses_or_is_missing_is_told(
     monkeypatch.setattr(topologies, "get_topology_desc", refuse)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     with pytest.raises(ValueError, match=re.escape(message)) as info:
-        devices.create_mesh(chips.parse_topology(topology))
+        devices.create_mesh(chips.parse_topology(topology), label_shards=1)
     assert "\n" not in str(info.value)
 
 
 def test_no_libtpu_is_told(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=re.escape("pip install 'mlgcn-jax[tpu]'")):
-        devices.create_mesh(chips.parse_topology("v5e:2x4"))
+        devices.create_mesh(chips.parse_topology("v5e:2x4"), label_shards=1)
 
 
 def test_every_gpu_has_what_xla_asks():

@@ -31,9 +31,13 @@ def losses(workdir: pathlib.Path) -> list[float]:
     return [line["loss"] for line in curves(workdir) if "loss" in line]
 
 
-@pytest.mark.parametrize(("num_processes", "devices_each"), [(2, 1), (2, 2), (4, 1)])
+@pytest.mark.parametrize(
+    ("num_processes", "devices_each", "options"),
+    [(2, 1, LONG), (2, 2, (*LONG, "--config.label_shards=2")), (4, 1, LONG)],
+    ids=["2x1", "2x2, labels shared", "4x1"],
+)
 def test_several_processes_compute_what_one_does(
-    alone, data_dir, tmp_path, num_processes, devices_each
+    alone, data_dir, tmp_path, num_processes, devices_each, options
 ):
     workdir = tmp_path / "run"
     started = start(
@@ -41,7 +45,7 @@ def test_several_processes_compute_what_one_does(
         data_dir,
         num_processes=num_processes,
         devices_each=devices_each,
-        options=LONG,
+        options=options,
     )
     assert wait(started) == [0] * num_processes, said(workdir)
     assert len(losses(workdir)) >= 50

@@ -164,7 +164,9 @@ def run_steps(config, mesh, num_steps: int):
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
     graphdef, _ = train_state.model_structure(config, num_labels=NUM_LABELS)
     state = train_state.create_train_state(config, tx, mesh, num_labels=NUM_LABELS)
-    step = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
+    step = train_step.create_train_step(
+        config, graphdef, tx, schedule, mesh, num_labels=NUM_LABELS
+    )
     history = []
     on_device = jax.device_put(graph(), meshes.replicated(mesh))
     for _ in range(num_steps):
@@ -175,12 +177,7 @@ def run_steps(config, mesh, num_steps: int):
 
 
 def one_device_mesh():
-    return jax.make_mesh(
-        (1,),
-        (meshes.DATA_AXIS,),
-        axis_types=(jax.sharding.AxisType.Auto,),
-        devices=jax.devices()[:1],
-    )
+    return meshes.arrange(jax.devices()[:1], label_shards=1)
 
 
 def test_the_step_learns_one_batch():

@@ -36,7 +36,12 @@ class _Training:
             self.config, num_labels=cases.NUM_LABELS
         )
         self.step = train_step.create_train_step(
-            self.config, self.graphdef, self.tx, schedule, self.mesh
+            self.config,
+            self.graphdef,
+            self.tx,
+            schedule,
+            self.mesh,
+            num_labels=cases.NUM_LABELS,
         )
         graph = cases.make_graph(
             cases.NUM_LABELS, embedding_dim=self.config.graph.embedding_dim

@@ -34,7 +34,7 @@ class Jax:
         )
         graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
         self._step = train_step.create_train_step(
-            config, graphdef, tx, schedule, self._mesh
+            config, graphdef, tx, schedule, self._mesh, num_labels=num_labels
         )
         self._scorer = scoring.Scorer(
             graphdef,

@@ -47,9 +47,10 @@ def main(argv: list[str]) -> None:
     topology = chips.parse_topology(_TOPOLOGY.value)
     # Devices that are there play no part, and may be taken.
     jax.config.update("jax_platforms", "cpu")
-    mesh = devices.create_mesh(topology)
+    config = _CONFIG.value
+    mesh = devices.create_mesh(topology, label_shards=config.label_shards)
     made = plan.make_plan(
-        _CONFIG.value,
+        config,
         topology,
         mesh,
         num_labels=_NUM_LABELS.value,

@@ -1,5 +1,7 @@
 """Images -> scores: the model folded once, then programs for a few batch sizes."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,19 +48,28 @@ class Scorer:
         self.batch_size = batch_size
 
         def fold(variables, graph):
-            return inference.fold(nnx.merge(graphdef, *variables), graph)
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return inference.fold(nnx.merge(graphdef, *variables), graph)
 
         replicated, sharded = meshes.replicated(mesh), meshes.batch_sharded(mesh)
-        self._fold = jax.jit(fold, out_shardings=replicated)
-        # Every device scores images of its own: nothing passes between them.
-        self._score = jax.jit(
-            jax.shard_map(
-                lambda folded, image: folded(image),
-                mesh=mesh,
-                in_specs=(replicated.spec, sharded.spec),
-                out_specs=sharded.spec,
-            )
+        # Every device has images of its own: nothing passes between them, but for
+        # features and scores among those that share the labels.
+        features_of = jax.shard_map(
+            lambda features, image: features(image),
+            mesh=mesh,
+            in_specs=(replicated.spec, sharded.spec),
+            out_specs=sharded.spec,
         )
+
+        def score(folded, image):
+            features = features_of(folded.features, image)
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return folded.scores(features)
+
+        # The classifiers come out as the head lays them out.
+        shardings: Any = {"features": replicated, "classifiers": None}
+        self._fold = jax.jit(fold, out_shardings=inference.FoldedModel(**shardings))
+        self._score = jax.jit(score, out_shardings=sharded)
         self._folded: inference.FoldedModel | None = None
         self._programs: dict[int, jax.stages.Compiled] = {}
 
@@ -66,9 +77,7 @@ class Scorer:
         self, variables: train_state.Variables, graph: label_graph.LabelGraph
     ) -> None:
         """Takes the variables to score with: folds norms and computes W."""
-        self._folded = self._fold(
-            *meshes.put_replicated((variables, graph), self._mesh)
-        )
+        self._folded = self._fold(*meshes.take_home((variables, graph), self._mesh))
 
     def compile(self, num_images: int) -> None:
         """Makes the program that so many images will need, if it is not there yet.

@@ -9,10 +9,12 @@ features are matrices [m, c], m = b * h * w being all positions of a batch, and:
   a sum of nine shifts; for its gradient nine shifts of dy are gathered once, and two
   products give the gradients of input and kernel.
 * The gradient is written by hand. Kept for it are the features and what the 1x1
-  convolutions give; norms and ReLUs are computed again. From layer to layer, backwards,
-  the gradient of the features gets narrower: nothing is sliced apart and added up.
+  convolutions give (with `remat` the features alone: these are computed again as well);
+  norms and ReLUs are computed again. From layer to layer, backwards, the gradient of
+  the features gets narrower: nothing is sliced apart and added up.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -56,14 +58,16 @@ class _Saved(NamedTuple):
 
     params: list[LayerParams]
     output: Output
-    outputs1: list[Float[Array, "m k"]]  # of every layer's 1x1 convolution
+    # Of every layer's 1x1 convolution; None where it is computed again.
+    outputs1: list[Float[Array, "m k"] | None]
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def dense_block(
     params: list[LayerParams],
     x: Float[Array, "b h w c"],
     statistics: layers.Statistics,
+    remat: bool,
 ) -> Output:
     """Returns the features of the block and the batch statistics behind them.
 
@@ -72,14 +76,16 @@ def dense_block(
         x: feature map, float32.
         statistics: `layers.batch_statistics(x)`. Their gradient is theirs alone: that
             of x goes through whoever computed them.
+        remat: keep less for the gradient, and compute more again.
     """
-    return _forward(params, x, statistics)[0]
+    return _forward(params, x, statistics, remat)[0]
 
 
 def _forward(
     params: list[LayerParams],
     x: Float[Array, "b h w c"],
     statistics: layers.Statistics,
+    remat: bool,
 ) -> tuple[Output, _Saved]:
     b, h, w, c = x.shape
     growth_rate = params[0].kernel2.shape[-1]
@@ -90,7 +96,7 @@ def _forward(
         known = layers.concatenate_statistics(parts)
         scale, offset = layers.scale_and_offset(layer.scale1, layer.bias1, known)
         y = jax.nn.relu(_norm(buffer[:, :c], scale, offset)) @ layer.kernel1[0, 0]
-        outputs1.append(y)
+        outputs1.append(None if remat else y)
         inner.append(_statistics(y))
         scale, offset = layers.scale_and_offset(layer.scale2, layer.bias2, inner[-1])
         new = _convolve(jax.nn.relu(_norm(y, scale, offset)), layer.kernel2, (b, h, w))
@@ -103,7 +109,7 @@ def _forward(
 
 
 def _backward(
-    saved: _Saved, cotangent: Output
+    remat: bool, saved: _Saved, cotangent: Output
 ) -> tuple[list[LayerParams], Float[Array, "b h w c"], layers.Statistics]:
     b, h, w, c = saved.output.features.shape
     growth_rate = saved.params[0].kernel2.shape[-1]
@@ -127,6 +133,10 @@ def _backward(
             layers.Statistics(mean[mine], var[mine]),
             layers.Statistics(d_mean[mine], d_var[mine]),
         )
+        known = layers.Statistics(mean[:c], var[:c])
+        first = features[:, :c], layer.scale1, layer.bias1, known
+        if y is None:
+            y = _norm_relu(*first, wait_for=d_mean[0])[0] @ layer.kernel1[0, 0]
         after, pull = _norm_relu(
             y, layer.scale2, layer.bias2, inner, wait_for=d_mean[0]
         )
@@ -137,14 +147,7 @@ def _backward(
         d_statistics = jax.tree.map(jnp.add, d_statistics, d_inner)
         d_y = _add_gradient_of_statistics(d_y, y, inner, d_statistics)
 
-        known = layers.Statistics(mean[:c], var[:c])
-        after, pull = _norm_relu(
-            features[:, :c],
-            layer.scale1,
-            layer.bias1,
-            known,
-            wait_for=d_statistics.mean[0],
-        )
+        after, pull = _norm_relu(*first, wait_for=d_statistics.mean[0])
         # As (k, c) and turned: of the two orders of this product the faster one.
         d_kernel1 = jnp.einsum("mk,mc->kc", d_y, after).T
         d_after = jnp.einsum("mk,ck->mc", d_y, layer.kernel1[0, 0])

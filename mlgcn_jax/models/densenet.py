@@ -59,11 +59,13 @@ class DenseBlock(nnx.Module):
         *,
         growth_rate: int,
         bottleneck_factor: int,
+        remat: bool = False,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         """Creates `denselayer1` to `denselayer{num_layers}`."""
         self.num_layers = num_layers
+        self.remat = remat
         self.dtype = dtype
         for i in range(num_layers):
             layer = DenseLayer(
@@ -82,17 +84,21 @@ class DenseBlock(nnx.Module):
         if train and self._is_faster_as_products:
             features, known = self._train_as_products(x)
             return [features], known
+
+        def run(
+            layer: DenseLayer, maps: list, known: layers.Statistics | None
+        ) -> Array:
+            return layer(maps, train=train, statistics=known)
+
+        if train and self.remat:
+            run = layers.compute_again(run)
         maps = [x]
         statistics = [layers.batch_statistics(x)] if train else []
         for layer in self._layers:
-            new = layer(
-                maps,
-                train=train,
-                statistics=layers.concatenate_statistics(statistics) if train else None,
-            )
-            maps.append(new)
+            known = layers.concatenate_statistics(statistics) if train else None
+            maps.append(run(layer, maps, known))
             if train:
-                statistics.append(layers.batch_statistics(new))
+                statistics.append(layers.batch_statistics(maps[-1]))
         return maps, layers.concatenate_statistics(statistics) if train else None
 
     @property
@@ -116,7 +122,9 @@ class DenseBlock(nnx.Module):
             )
             for layer in self._layers
         ]
-        output = dense_block.dense_block(params, x, layers.batch_statistics(x))
+        output: dense_block.Output = dense_block.dense_block(  # pyright: ignore
+            params, x, layers.batch_statistics(x), self.remat
+        )
         count = x.size // x.shape[-1]
         for layer, inner in zip(self._layers, output.inner, strict=True):
             known = layer.norm1.scale.shape[0]
@@ -164,6 +172,7 @@ class Features(nnx.Module):
         block_sizes: Sequence[int],
         num_init_features: int,
         bottleneck_factor: int,
+        remat: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -180,6 +189,7 @@ class Features(nnx.Module):
                 num_layers,
                 growth_rate=growth_rate,
                 bottleneck_factor=bottleneck_factor,
+                remat=remat,
                 dtype=dtype,
                 rngs=rngs,
             )
@@ -220,6 +230,7 @@ class DenseNet(nnx.Module):
         block_sizes: Sequence[int] = (6, 12, 24, 16),
         num_init_features: int = 64,
         bottleneck_factor: int = 4,
+        remat: bool = False,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -230,6 +241,8 @@ class DenseNet(nnx.Module):
             block_sizes: number of dense layers in each block.
             num_init_features: features of the stem.
             bottleneck_factor: width of the 1x1 convolutions in growth rates.
+            remat: keep of a dense layer what it is given, and compute it again for the
+                gradient.
             dtype: compute type; parameters and statistics are float32.
             rngs: source of the initial parameters.
         """
@@ -238,6 +251,7 @@ class DenseNet(nnx.Module):
             block_sizes=block_sizes,
             num_init_features=num_init_features,
             bottleneck_factor=bottleneck_factor,
+            remat=remat,
             dtype=dtype,
             rngs=rngs,
         )

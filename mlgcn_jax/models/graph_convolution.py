@@ -6,19 +6,27 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from mlgcn_jax.graph import label_graph
+from mlgcn_jax.models import mesh_axes
 
 
 def aggregate(
     nodes: Float[Array, "l c"], graph: label_graph.LabelGraph
 ) -> Float[Array, "l c"]:
-    """Returns `A_hat @ nodes` as a sum over the edges that arrive at each label."""
+    """Returns `A_hat @ nodes` as a sum over the edges that arrive at each label.
+
+    Devices that share the labels share the features here: an edge may join any two
+    labels, but not two features, so that each device sums up its own over all edges.
+    """
+    nodes = mesh_axes.lay_out(nodes, None, mesh_axes.LABEL_AXIS)
     messages = graph.edge_weights[:, None] * nodes[graph.senders]
-    return jax.ops.segment_sum(
+    sums = jax.ops.segment_sum(
         messages,
         graph.receivers,
         num_segments=nodes.shape[0],
         indices_are_sorted=True,
     )
+    sums = mesh_axes.lay_out(sums, None, mesh_axes.LABEL_AXIS)
+    return mesh_axes.lay_out(sums, mesh_axes.LABEL_AXIS)
 
 
 class GraphConvolution(nnx.Module):
@@ -43,5 +51,13 @@ class GraphConvolution(nnx.Module):
         if nodes is None:
             return aggregate(kernel, graph)
         if kernel.shape[0] < kernel.shape[1]:  # send the narrower side along the edges
-            return jnp.einsum("lc,cf->lf", aggregate(nodes, graph), kernel)
-        return aggregate(jnp.einsum("lc,cf->lf", nodes, kernel), graph)
+            return _multiply(aggregate(nodes, graph), kernel)
+        return aggregate(_multiply(nodes, kernel), graph)
+
+
+def _multiply(
+    nodes: Float[Array, "l c"], kernel: Float[Array, "c f"]
+) -> Float[Array, "l f"]:
+    """The product, of each device for its labels."""
+    product = jnp.einsum("lc,cf->lf", nodes, kernel)
+    return mesh_axes.lay_out(product, mesh_axes.LABEL_AXIS)

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import graph_convolution
+from mlgcn_jax.models import graph_convolution, mesh_axes
 
 LEAKY_RELU_SLOPE = 0.2  # as in ML-GCN; the paper does not say
 
@@ -20,9 +20,17 @@ class Classifiers(NamedTuple):
     bias: Float[Array, " l"] | None
 
     def logits(self, features: Float[Array, "b d"]) -> Float[Array, "b l"]:
-        """Returns `W x` (Eq. 4), plus the bias where there is one."""
+        """Returns `W x` (Eq. 4), plus the bias where there is one.
+
+        Devices that share the labels gather their images' features, and each computes
+        the logits of its labels for all of these: W stays where it is, and nobody has
+        all logits.
+        """
+        features = mesh_axes.lay_out(features, mesh_axes.DATA_AXIS)
         logits = jnp.einsum("bd,ld->bl", features, self.weights)
-        return logits if self.bias is None else logits + self.bias[None, :]
+        if self.bias is not None:
+            logits += self.bias[None, :]
+        return mesh_axes.lay_out(logits, mesh_axes.DATA_AXIS, mesh_axes.LABEL_AXIS)
 
 
 class GCNHead(nnx.Module):

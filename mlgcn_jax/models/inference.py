@@ -13,6 +13,7 @@ of YNNPACK's 48 -> 35 ms for a picture of 224 px; a few pictures after another 1
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,36 +39,47 @@ _FOLDS: dict[type, Callable[..., Callable]] = {
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class FoldedModel:
-    """Image -> scores; the label graph has done its part.
+class FoldedFeatures:
+    """Image -> pooled image features.
 
     Attributes:
         feature_map: normalised image -> feature map, see `fold_backbone`.
-        classifiers: W.
         pooling: a key of `multi_label_model.POOLINGS`.
     """
 
     feature_map: Callable[[Float[Array, "b h w 3"]], Float[Array, "b h2 w2 d"]]
-    classifiers: heads.Classifiers
     pooling: str = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b l"]:
-        """Returns sigmoid scores, float32.
+    def __call__(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b d"]:
+        """Returns the features, float32.
 
         On a CPU two pictures after another: what a layer writes is then still in the
         cache when the next one reads it.
         """
         if not _is_on_cpu():
-            return self._scores(image)
+            return self._pooled(image)
         group = 1 if len(image) % 2 else 2
         groups = image.reshape(-1, group, *image.shape[1:])  # [b/2, 2, h, w, 3]
-        scores = lax.map(self._scores, groups)
-        return scores.reshape(len(image), -1)  # [b, l]
+        return lax.map(self._pooled, groups).reshape(len(image), -1)  # [b, d]
 
-    def _scores(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b l"]:
+    def _pooled(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b d"]:
         x = self.feature_map(multi_label_model.normalize(image)).astype(jnp.float32)
-        pooled = multi_label_model.POOLINGS[self.pooling](x, axis=(1, 2))
-        return jax.nn.sigmoid(self.classifiers.logits(pooled))
+        return multi_label_model.POOLINGS[self.pooling](x, axis=(1, 2))
+
+
+class FoldedModel(NamedTuple):
+    """Image -> scores; the label graph has done its part."""
+
+    features: FoldedFeatures
+    classifiers: heads.Classifiers  # W
+
+    def __call__(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b l"]:
+        """Returns sigmoid scores, float32."""
+        return self.scores(self.features(image))
+
+    def scores(self, features: Float[Array, "b d"]) -> Float[Array, "b l"]:
+        """Returns the sigmoid scores of images with these features."""
+        return jax.nn.sigmoid(self.classifiers.logits(features))
 
 
 def fold(
@@ -78,9 +90,8 @@ def fold(
     Raises:
         NotImplementedError: the backbone has no such form.
     """
-    return FoldedModel(
-        fold_backbone(model.backbone), model.classifiers(graph), model.pooling
-    )
+    features = FoldedFeatures(fold_backbone(model.backbone), model.pooling)
+    return FoldedModel(features, model.classifiers(graph))
 
 
 def fold_backbone(backbone: multi_label_model.Backbone) -> Callable:

@@ -5,13 +5,14 @@ not offer: batch statistics that several layers share, a variance that keeps its
 precision, PyTorch's unbiased running variance, and forms that are quick on a CPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -19,6 +20,7 @@ from mlgcn_jax.models import cpu_forms, gpu_forms, target_platform
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9  # what is kept of the old value; PyTorch calls this 0.1
+_KEPT = "batch statistics"
 
 
 class Convolution(nnx.Module):
@@ -89,12 +91,25 @@ def batch_statistics(x: Float[Array, "b h w c"]) -> Statistics:
     """
     one_pass = x.dtype == jnp.bfloat16
     x = x.astype(jnp.float32)
-    mean = x.mean((0, 1, 2), keepdims=True)
+    mean = _kept(x.mean((0, 1, 2), keepdims=True))
     if one_pass:
         mean = mean.reshape(-1)
-        square = jnp.square(x).mean((0, 1, 2))
+        square = _kept(jnp.square(x).mean((0, 1, 2)))
         return Statistics(mean, jnp.maximum(square - jnp.square(mean), 0.0))
-    return Statistics(mean.reshape(-1), jnp.square(x - mean).mean((0, 1, 2)))
+    return Statistics(mean.reshape(-1), _kept(jnp.square(x - mean).mean((0, 1, 2))))
+
+
+def compute_again(call: Callable) -> Callable:
+    """Returns `call(module, *arrays)` with less kept for its gradient.
+
+    That is what it was given. The rest is computed a second time, but for batch
+    statistics, which are small and would be summed over all devices again.
+    """
+    return nnx.remat(call, policy=jax.checkpoint_policies.save_only_these_names(_KEPT))
+
+
+def _kept(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return checkpoint_name(x, _KEPT)
 
 
 def scale_and_offset(

@@ -2,12 +2,13 @@
 
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import heads
+from mlgcn_jax.models import heads, mesh_axes
 
 # Channel statistics of ImageNet, which pretrained backbones expect; pixels in 0..1.
 PIXEL_MEAN = (0.485, 0.456, 0.406)
@@ -78,7 +79,9 @@ class MultiLabelModel(nnx.Module):
 
     def classifiers(self, graph: label_graph.LabelGraph) -> heads.Classifiers:
         """Returns the classifiers; compute them once where parameters stay the same."""
-        return self.head(graph)
+        return jax.tree.map(
+            lambda x: mesh_axes.lay_out(x, mesh_axes.LABEL_AXIS), self.head(graph)
+        )
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ from flax import nnx
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.models import densenet, heads, multi_label_model, resnet
 
-# name -> constructor taking dtype and rngs. Add a backbone by adding a line.
+# name -> constructor taking dtype, remat and rngs. Add a backbone by adding a line.
 BACKBONES: dict[str, Callable[..., multi_label_model.Backbone]] = {
     "densenet_tiny": lambda **kwargs: densenet.DenseNet(
         growth_rate=8, block_sizes=(2, 2), num_init_features=16, **kwargs
@@ -49,7 +49,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 def create_model(
     config: config_dict.ConfigDict, *, num_labels: int, rngs: nnx.Rngs
 ) -> multi_label_model.MultiLabelModel:
-    """Returns the model that `config.model` and `config.graph` describe.
+    """Returns the model that `config.model`, `graph` and `remat` describe.
 
     Wrap in `nnx.eval_shape` for its structure alone and in `jax.jit` to initialise:
     eager construction is slow.
@@ -62,7 +62,7 @@ def create_model(
     head = _find(HEADS, config.model.head, "config.model.head")
     dtype = _find(DTYPES, config.model.dtype, "config.model.dtype")
     _find(multi_label_model.POOLINGS, config.model.pooling, "config.model.pooling")
-    features = backbone(dtype=dtype, rngs=rngs)
+    features = backbone(dtype=dtype, remat=config.remat, rngs=rngs)
     model = multi_label_model.MultiLabelModel(
         features,
         head(config, num_labels, features.num_features, rngs),

@@ -96,11 +96,13 @@ class Layer(nnx.Module):
         num_blocks: int,
         *,
         stride: int,
+        remat: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         """Creates the blocks."""
         self.num_blocks = num_blocks
+        self.remat = remat
         for i in range(num_blocks):
             block = Bottleneck(
                 in_features if i == 0 else EXPANSION * width,
@@ -115,9 +117,14 @@ class Layer(nnx.Module):
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b h2 w2 c2"]:
         """Returns the last block's output."""
+
+        def run(block: Bottleneck, x: Float[Array, "b h w c"]) -> Array:
+            return block(x, train=train)
+
+        if train and self.remat:
+            run = layers.compute_again(run)
         for i in range(self.num_blocks):
-            block: Bottleneck = getattr(self, str(i))
-            x = block(x, train=train)
+            x = run(getattr(self, str(i)), x)
         return x
 
 
@@ -133,6 +140,7 @@ class ResNet(nnx.Module):
         *,
         block_sizes: Sequence[int] = (3, 4, 6, 3),
         num_init_features: int = 64,
+        remat: bool = False,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -142,6 +150,8 @@ class ResNet(nnx.Module):
             block_sizes: number of bottleneck blocks in each layer.
             num_init_features: features of the stem and width of the first layer; the
                 width doubles from layer to layer.
+            remat: keep of a block what it is given, and compute it again for the
+                gradient.
             dtype: compute type; parameters and statistics are float32.
             rngs: source of the initial parameters.
         """
@@ -158,6 +168,7 @@ class ResNet(nnx.Module):
                 width,
                 num_blocks,
                 stride=1 if i == 0 else 2,
+                remat=remat,
                 dtype=dtype,
                 rngs=rngs,
             )

@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
@@ -57,11 +56,12 @@ _GPU_TARGET = """
 """
 
 
-def create_mesh(topology: chips.Topology) -> Mesh:
+def create_mesh(topology: chips.Topology, *, label_shards: int) -> Mesh:
     """Returns a mesh of such devices, as `runs.mesh` makes one of those at hand.
 
     Raises:
-        ValueError: the compiler for them is not installed, or refuses the topology.
+        ValueError: the compiler for them is not installed, or refuses the topology;
+            `label_shards` does not divide the devices.
     """
     make = {"gpu": _gpus, "tpu": _tpus}[topology.chip.platform]
     try:
@@ -69,7 +69,7 @@ def create_mesh(topology: chips.Topology) -> Mesh:
     except RuntimeError as error:
         reason = str(error).split("\n")[0]
         raise ValueError(f"cannot compile for {topology}: {reason}") from error
-    return Mesh(np.asarray(devices), (meshes.DATA_AXIS,))
+    return meshes.arrange(devices, label_shards=label_shards)
 
 
 def _tpus(topology: chips.Topology) -> Sequence[Any]:

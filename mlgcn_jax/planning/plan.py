@@ -1,5 +1,6 @@
 """Config + topology -> what a train step costs there, and what it is bound by."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -45,7 +46,7 @@ def make_plan(
     Args:
         config: of a run; `batch_size` images over all chips, as in training.
         topology: the chips.
-        mesh: `devices.create_mesh(topology)`.
+        mesh: `devices.create_mesh(topology, label_shards=config.label_shards)`.
         num_labels: of the dataset that is to be trained on.
         num_examples: of its training split, for the hours; None: they are left out.
         max_compilations: that may be spent on finding the largest batch, beside the one
@@ -56,7 +57,9 @@ def make_plan(
             batch evenly, or there are fewer examples than it takes.
     """
     config_ranges.check_numbers(config)
-    meshes.check_batch_size(config.batch_size, mesh)
+    meshes.check_batch_size(
+        config.batch_size, mesh, accumulation_steps=config.accumulation_steps
+    )
     if num_examples is not None and num_examples < config.batch_size:
         raise ValueError(
             f"num_examples={num_examples} is less than "
@@ -117,7 +120,10 @@ def _compile(
 ) -> _Compiled:
     lowered, state = lower(config, topology, mesh, num_labels=num_labels)
     flops = costs.count_flops(lowered)
-    state_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    state_bytes = sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+        for x in jax.tree.leaves(state)
+    )
     # Without a GPU nothing can be timed, so the variants of a kernel are not tried.
     options: Any = (
         {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None
@@ -202,11 +208,11 @@ def lower(
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
     with target_platform.tracing_for(topology.chip.platform):
         graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
-        step = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
-        state = jax.eval_shape(
-            lambda: train_state.create_train_state(
-                config, tx, mesh, num_labels=num_labels
-            )
+        step = train_step.create_train_step(
+            config, graphdef, tx, schedule, mesh, num_labels=num_labels
+        )
+        state = train_state.abstract_train_state(
+            config, tx, mesh, num_labels=num_labels
         )
         lowered = step.lower(
             state, _batch(config, num_labels), _graph(config, num_labels)

@@ -1,43 +1,73 @@
 """Devices and how arrays lie on them: one code path from a laptop up."""
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mlgcn_jax.graph import label_graph
+from mlgcn_jax.models.mesh_axes import DATA_AXIS, LABEL_AXIS
+
 T = TypeVar("T")
 
-DATA_AXIS = "data"
 
+def create_mesh(*, label_shards: int = 1) -> Mesh:
+    """Returns the grid of all devices; `label_shards` of them are a row.
 
-def create_mesh() -> Mesh:
-    """Returns a one-dimensional mesh of all devices; batches are split along it.
-
-    Devices lie in the order of their processes, so that the rows of a batch that one
-    process holds follow one another.
+    Raises:
+        ValueError: the devices cannot be laid out in rows of that length.
     """
-    devices = sorted(
-        jax.devices(), key=lambda device: (device.process_index, device.id)
-    )
-    return Mesh(np.array(devices), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+    return arrange(jax.devices(), label_shards=label_shards)
 
 
-def create_local_mesh() -> Mesh:
-    """Returns a mesh of this process's devices, for work that it does by itself."""
+def create_local_mesh(*, label_shards: int = 1) -> Mesh:
+    """Returns a grid of this process's devices, for work that it does by itself.
+
+    Its rows are as long as its devices allow, at most `label_shards`.
+    """
+    devices = jax.local_devices()
+    return arrange(devices, label_shards=math.gcd(label_shards, len(devices)))
+
+
+def arrange(devices: Sequence[Any], *, label_shards: int) -> Mesh:
+    """Returns the grid `[data, label]` of these devices.
+
+    Process by process: the images of a batch that a process reads are then one run of
+    rows, and a row of devices, which exchange the most, lies within one host where it
+    fits there.
+
+    Raises:
+        ValueError: the devices cannot be laid out in rows of that length.
+    """
+    if label_shards < 1 or len(devices) % label_shards:
+        divisors = [n for n in range(1, len(devices) + 1) if len(devices) % n == 0]
+        raise ValueError(
+            f"config.label_shards={label_shards} does not divide {len(devices)} "
+            f"devices; use one of {', '.join(map(str, divisors))}"
+        )
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(
-        np.array(jax.local_devices()), (DATA_AXIS,), axis_types=(AxisType.Auto,)
+        np.asarray(ordered).reshape(-1, label_shards),
+        (DATA_AXIS, LABEL_AXIS),
+        axis_types=(AxisType.Auto, AxisType.Auto),
     )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole: state, label graph."""
+    """Returns the sharding of what every device holds whole: the backbone, say."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharded(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of a batch: its first axis split over the devices."""
-    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+    """Returns the sharding of a batch: its first axis split over all devices.
+
+    Over those of a row too: the backbone is most of the work, and what they share the
+    labels for is done on the images' features, which are small.
+    """
+    return NamedSharding(mesh, PartitionSpec((DATA_AXIS, LABEL_AXIS)))
 
 
 def rows_of_process(batch_size: int, mesh: Mesh) -> slice:
@@ -59,27 +89,89 @@ def put_batch(rows: T, batch_size: int, mesh: Mesh) -> T:
         )
 
 
-def put_replicated(tree: Any, mesh: Mesh) -> Any:
-    """Returns a tree with its arrays whole on every device of the mesh.
+def take_home(tree: T, mesh: Mesh) -> T:
+    """Returns arrays of all processes whole on every device of this one's mesh.
 
-    Arrays that lie on all devices of all processes are taken from this process's.
+    A single process has them where it needs them. All processes take part.
     """
-    local = jax.tree.map(
-        lambda x: x.addressable_data(0) if _is_of_all_processes(x) else x, tree
-    )
-    return jax.device_put(local, replicated(mesh))
+    if jax.process_count() == 1:
+        return tree
+    (everywhere,) = {leaf.sharding.mesh for leaf in jax.tree.leaves(tree)}
+    whole = jax.jit(_same, out_shardings=replicated(everywhere))(tree)
+    here = jax.tree.map(lambda leaf: leaf.addressable_data(0), whole)
+    return jax.device_put(here, replicated(mesh))
 
 
-def _is_of_all_processes(x: Any) -> bool:
-    return isinstance(x, jax.Array) and not x.is_fully_addressable
+def _same(tree: T) -> T:
+    return tree
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Raises ValueError unless every device gets the same number of examples."""
-    if batch_size < 1 or batch_size % mesh.size:
+def sharded_by_label(
+    shapes: Callable[[int], T], mesh: Mesh, *, num_labels: int
+) -> T | NamedSharding:
+    """Returns the shardings of a tree of arrays; what has labels is split by them.
+
+    The dimension of the labels is the one that grows with their number, whatever the
+    array is called and whoever made it: a head's parameters, Adam's moments of these,
+    their moving average.
+
+    Args:
+        shapes: number of labels -> the tree's arrays, as shapes.
+        mesh: the devices.
+        num_labels: l.
+    """
+    if mesh.shape[LABEL_AXIS] == 1:
+        return replicated(mesh)
+
+    def sharding(leaf: jax.ShapeDtypeStruct, longer: jax.ShapeDtypeStruct) -> Any:
+        sizes = zip(leaf.shape, longer.shape, strict=True)
+        grows = [size < larger for size, larger in sizes]
+        return _split(leaf.shape, mesh, dim=grows.index(True) if any(grows) else None)
+
+    return jax.tree.map(sharding, shapes(num_labels), shapes(num_labels + 1))
+
+
+def graph_sharded(
+    mesh: Mesh, *, num_labels: int, embedding_dim: int
+) -> label_graph.LabelGraph:
+    """Returns the shardings of a label graph: edges are whole, embeddings are split."""
+    parts: Any = {
+        "senders": replicated(mesh),
+        "receivers": replicated(mesh),
+        "edge_weights": replicated(mesh),
+        "embeddings": _split((num_labels, embedding_dim), mesh, dim=0),
+    }
+    return label_graph.LabelGraph(**parts)
+
+
+def _split(shape: tuple[int, ...], mesh: Mesh, *, dim: int | None) -> NamedSharding:
+    """The sharding of an array whose dimension `dim` is that of the labels.
+
+    What lies on devices must divide evenly. Where the labels do not (100,003 of them),
+    another dimension takes their place: each device still holds its share, and a step
+    exchanges shares to compute with labels. An array without such a dimension (a bias)
+    is held whole.
+    """
+    dims = [] if dim is None else [dim, *(i for i in range(len(shape)) if i != dim)]
+    for i in dims:
+        if shape[i] % mesh.shape[LABEL_AXIS] == 0:
+            return NamedSharding(mesh, PartitionSpec(*[None] * i, LABEL_AXIS))
+    return replicated(mesh)
+
+
+def check_batch_size(
+    batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1
+) -> None:
+    """Raises ValueError unless every device gets the same number of examples.
+
+    In each of the micro-batches, where there are several.
+    """
+    multiple = mesh.size * accumulation_steps
+    if batch_size < 1 or batch_size % multiple:
+        times = f" x {accumulation_steps} micro-batches" * (accumulation_steps > 1)
         raise ValueError(
-            f"batch_size={batch_size} is not divisible by {mesh.size} devices; "
-            f"use a multiple of {mesh.size}"
+            f"batch_size={batch_size} is not divisible by {mesh.size} devices{times}; "
+            f"use a multiple of {multiple}"
         )
 
 
@@ -88,9 +180,17 @@ def round_up_batch_size(batch_size: int, mesh: Mesh) -> int:
     return -(-batch_size // mesh.size) * mesh.size
 
 
-def with_sharding(abstract: T, sharding: NamedSharding) -> T:
-    """Returns a tree of shapes with the sharding that its arrays shall have."""
+def with_sharding(abstract: T, shardings: T | NamedSharding) -> T:
+    """Returns a tree of shapes with the shardings that its arrays shall have.
+
+    Args:
+        abstract: the shapes.
+        shardings: the same tree, or one sharding for all of it.
+    """
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding
+        ),
         abstract,
+        jax.tree.broadcast(shardings, abstract),
     )

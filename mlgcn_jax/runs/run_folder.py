@@ -33,6 +33,8 @@ MAY_CHANGE = frozenset(
         "build",
         "data_dir",
         "num_threads",
+        "remat",
+        "label_shards",
         "checkpoint_every_epochs",
         "keep_checkpoints",
         "evaluate_every_epochs",

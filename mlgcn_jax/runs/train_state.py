@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Int32
 
 from mlgcn_jax.data import config_dict
@@ -57,24 +57,67 @@ def create_train_state(
     *,
     num_labels: int,
 ) -> TrainState:
-    """Returns the state before the first step, replicated over the mesh."""
+    """Returns the state before the first step, laid out as `state_shardings` says."""
+    shardings = state_shardings(config, tx, mesh, num_labels=num_labels)
 
     def initialize() -> TrainState:
-        model = registry.create_model(
-            config, num_labels=num_labels, rngs=nnx.Rngs(config.seed)
-        )
-        variables = _variables(model)
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            variables=variables,
-            # Added to zero: donated arguments must not share buffers.
-            ema=jax.tree.map(lambda x: x + 0, variables)
-            if config.optimizer.ema_decay
-            else None,
-            opt_state=tx.init(variables.params),
-        )
+        return _initialize(config, tx, num_labels=num_labels)
 
-    return jax.jit(initialize, out_shardings=meshes.replicated(mesh))()
+    return jax.jit(initialize, out_shardings=shardings)()
+
+
+def abstract_train_state(
+    config: config_dict.ConfigDict,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    num_labels: int,
+) -> TrainState:
+    """Returns the shapes of the state and how it is laid out; nothing is computed."""
+    return meshes.with_sharding(
+        jax.eval_shape(lambda: _initialize(config, tx, num_labels=num_labels)),
+        state_shardings(config, tx, mesh, num_labels=num_labels),
+    )
+
+
+def state_shardings(
+    config: config_dict.ConfigDict,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    num_labels: int,
+) -> TrainState | NamedSharding:
+    """Returns the shardings of the state, or the one that all of it has.
+
+    What the head, the optimiser and the moving average keep of each label is split over
+    the devices that share the labels; each holds the rest whole.
+    """
+
+    def shapes(num_labels: int) -> TrainState:
+        return jax.eval_shape(lambda: _initialize(config, tx, num_labels=num_labels))
+
+    return meshes.sharded_by_label(shapes, mesh, num_labels=num_labels)
+
+
+def _initialize(
+    config: config_dict.ConfigDict,
+    tx: optax.GradientTransformation,
+    *,
+    num_labels: int,
+) -> TrainState:
+    model = registry.create_model(
+        config, num_labels=num_labels, rngs=nnx.Rngs(config.seed)
+    )
+    variables = _variables(model)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        variables=variables,
+        # Added to zero: donated arguments must not share buffers.
+        ema=jax.tree.map(lambda x: x + 0, variables)
+        if config.optimizer.ema_decay
+        else None,
+        opt_state=tx.init(variables.params),
+    )
 
 
 def _variables(model: nnx.Module) -> Variables:

@@ -9,6 +9,8 @@ _AT_LEAST = {
     "seed": 0,
     "num_epochs": 0,
     "batch_size": 1,
+    "accumulation_steps": 1,
+    "label_shards": 1,
     "image_size": 1,
     "num_threads": 1,
     "model.hidden_features": 1,

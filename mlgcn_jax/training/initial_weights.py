@@ -40,7 +40,9 @@ def load(
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or does not fit the backbone.
     """
-    params, batch_stats, report = _read(path, jax.device_get(state.variables))
+    gather = jax.jit(lambda tree: tree, out_shardings=meshes.replicated(mesh))
+    initialised = jax.device_get(gather(state.variables))
+    params, batch_stats, report = _read(path, initialised)
     if processes.is_first():
         content = {"file": str(path), **report._asdict()}
         files.write_json(folder.initial_weights, content)
@@ -55,7 +57,8 @@ def load(
     def copy(tree: Any) -> Any:  # donated later, so nothing may share their memory
         return jax.tree.map(jnp.copy, tree)
 
-    place = jax.jit(copy, out_shardings=meshes.replicated(mesh))
+    shardings = jax.tree.map(lambda x: x.sharding, state.variables)
+    place = jax.jit(copy, out_shardings=shardings)
     variables = train_state.Variables(params, batch_stats)
     return state._replace(
         variables=place(variables), ema=state.ema and place(variables)

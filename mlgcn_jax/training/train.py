@@ -78,8 +78,10 @@ def _train(
 ) -> None:
     # --- Devices and dataset ---
     compilation_cache.enable()
-    mesh = meshes.create_mesh()
-    meshes.check_batch_size(config.batch_size, mesh)
+    mesh = meshes.create_mesh(label_shards=config.label_shards)
+    meshes.check_batch_size(
+        config.batch_size, mesh, accumulation_steps=config.accumulation_steps
+    )
     data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
     num_labels = len(data.vocabulary)
     steps_per_epoch = max(1, data.num_examples("train") // config.batch_size)
@@ -97,32 +99,37 @@ def _train(
     )
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
     graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
-    step_fn = train_step.create_train_step(config, graphdef, tx, schedule, mesh)
+    step_fn = train_step.create_train_step(
+        config, graphdef, tx, schedule, mesh, num_labels=num_labels
+    )
     # Each process scores a share of its own, with its devices alone.
     rows = meshes.rows_of_process(config.batch_size, mesh)
     scorer = scoring.Scorer(
         graphdef,
-        meshes.create_local_mesh(),
+        meshes.create_local_mesh(label_shards=config.label_shards),
         image_size=config.image_size,
         batch_size=rows.stop - rows.start,
     )
 
     # --- State: new, or as it was ---
-    def create_state() -> train_state.TrainState:
-        return train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
-
     if is_new:
-        state, step = create_state(), 0
+        step = 0
+        state = train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
         if config.initial_weights:
             path = pathlib.Path(config.initial_weights).expanduser()
             state = initial_weights.load(path, state, folder, mesh)
     else:
         signs.enter(vital_signs.RESTORING)
-        abstract = meshes.with_sharding(
-            jax.eval_shape(create_state), meshes.replicated(mesh)
+        abstract = train_state.abstract_train_state(
+            config, tx, mesh, num_labels=num_labels
         )
         state = checkpoints.restore_train_state(folder.checkpoints, step, abstract)
-    graph = meshes.put_replicated(graph, mesh)
+    graph = jax.device_put(
+        graph,
+        meshes.graph_sharded(
+            mesh, num_labels=num_labels, embedding_dim=config.graph.embedding_dim
+        ),
+    )
     logging.info(
         "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s) "
         "of %d process(es)",

@@ -1,4 +1,4 @@
-"""One update: augmentation, forward, loss, backward, Adam, moving average."""
+"""One update: augmentation, gradient, Adam, moving average."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from mlgcn_jax.data import config_dict
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import augmentations, losses
+from mlgcn_jax.training import augmentations, gradients
 
 TrainStep = Callable[
     [train_state.TrainState, dict[str, Any], label_graph.LabelGraph],
@@ -27,29 +27,30 @@ def create_train_step(
     tx: optax.GradientTransformation,
     schedule: optax.Schedule,
     mesh: Mesh,
+    *,
+    num_labels: int,
 ) -> TrainStep:
     """Returns the jit-compiled step `(state, batch, graph) -> (state, metrics)`.
 
     The state is donated. The batch is `{"image": uint8 [b h w 3], "labels": float32
     [b l]}`, split over the devices of the mesh; gradients and batch statistics are
-    those of the whole batch. Random numbers depend on seed and step alone, so that a
-    resumed run sees the same ones. Metrics are float32 scalars on the device.
+    those of the whole batch (statistics of a micro-batch, where there are several).
+    Random numbers depend on seed and step alone, so that a resumed run sees the same
+    ones. Metrics are float32 scalars on the device.
     """
+    loss_and_gradient = gradients.create_loss_and_gradient(
+        graphdef, mesh, accumulation_steps=config.accumulation_steps
+    )
 
     def step_fn(state, batch, graph):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        image = batch["image"]
         if config.flip:
-            image = augmentations.flip_horizontally(image, key)
-
-        def loss_fn(params):
-            model = nnx.merge(graphdef, params, state.variables.batch_stats)
-            logits = model(image, graph, train=True)
-            loss = losses.sigmoid_cross_entropy(logits, batch["labels"])
-            return loss, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+            image = augmentations.flip_horizontally(batch["image"], key)
+            batch = batch | {"image": image}
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            loss, batch_stats, grads = loss_and_gradient(state.variables, batch, graph)
 
         params = state.variables.params
-        (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         updates, opt_state = tx.update(grads, state.opt_state, params)
         new_params: Any = optax.apply_updates(params, updates)
         variables = train_state.Variables(new_params, batch_stats)
@@ -68,10 +69,13 @@ def create_train_step(
         }
         return new_state, metrics
 
-    replicated = meshes.replicated(mesh)
+    of_state = train_state.state_shardings(config, tx, mesh, num_labels=num_labels)
+    of_graph = meshes.graph_sharded(
+        mesh, num_labels=num_labels, embedding_dim=config.graph.embedding_dim
+    )
     return jax.jit(
         step_fn,
         donate_argnums=0,
-        in_shardings=(replicated, meshes.batch_sharded(mesh), replicated),
-        out_shardings=replicated,
+        in_shardings=(of_state, meshes.batch_sharded(mesh), of_graph),
+        out_shardings=(of_state, meshes.replicated(mesh)),
     )
