@@ -42,6 +42,6 @@ def test_flags_and_what_is_wrong_with_them(tmp_path):
     assert said["process"] == "2 of 3, counted from 0"
     assert said["batch"] == "6 images a step, 1 a device"
     _, errors = dry_run("train", *here, "--config.batch_size=8", cwd=tmp_path, status=1)
-    assert "batch_size=8 cannot be shared out evenly to 6 devices" in errors
+    assert "batch_size=8 is not divisible by 6 devices" in errors
     _, errors = dry_run("train", *here[:2], cwd=tmp_path, status=2)
     assert "found --coordinator, --num_processes alone; give" in errors

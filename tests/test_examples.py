@@ -52,7 +52,9 @@ def test_slurm_starts_again_what_was_preempted_or_killed(
     done = run("slurm.sbatch", "a.py", "--x=b c", bin=tmp_path, **environ)
     assert done.returncode == status
     command, _, rest = done.stdout.partition("||")
-    assert command == "--kill-on-bad-exit=0|./launch.sh|a.py|--max_restarts=3|--x=b c"
+    options, _, launched = command.partition("|./launch.sh|")
+    assert options == "--cpu-bind=none|--kill-on-bad-exit=0"
+    assert launched == "a.py|--max_restarts=3|--x=b c"
     assert ("scontrol requeue 7" in rest) == requeued
 
 

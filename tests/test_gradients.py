@@ -133,5 +133,5 @@ def test_a_batch_that_micro_batches_cannot_share_is_an_error():
     mesh = meshes.create_mesh()
     message = "batch_size=24 is not divisible by 8 devices x 2 micro-batches; use a "
     with pytest.raises(ValueError, match=message + "multiple of 16"):
-        meshes.check_batch_size(24, mesh, accumulation_steps=2)
-    meshes.check_batch_size(48, mesh, accumulation_steps=2)
+        meshes.check_batch_size(24, mesh.size, accumulation_steps=2)
+    meshes.check_batch_size(48, mesh.size, accumulation_steps=2)

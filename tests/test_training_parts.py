@@ -227,5 +227,5 @@ def test_moving_average_by_hand():
 
 def test_a_batch_that_devices_cannot_share_is_an_error():
     with pytest.raises(ValueError, match="batch_size=12 is not divisible by 8 devices"):
-        meshes.check_batch_size(12, meshes.create_mesh())
+        meshes.check_batch_size(12, 8)
     assert meshes.round_up_batch_size(12, meshes.create_mesh()) == 16

@@ -9,6 +9,7 @@ from ml_collections import config_flags
 
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.runs import cluster, cluster_detection
+from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.training import config_ranges
 
 _COORDINATOR = flags.DEFINE_string(
@@ -65,13 +66,10 @@ def describe_job(
         devices, share = "the TPU chips of this host", ""
     else:
         devices, total = _count_devices(found)
-        size, rest = divmod(config.batch_size, total)
-        if rest:
-            raise ValueError(
-                f"batch_size={config.batch_size} cannot be shared out evenly to "
-                f"{total} devices; use a multiple of {total}"
-            )
-        share = f", {size} a device"
+        meshes.check_batch_size(
+            config.batch_size, total, accumulation_steps=config.accumulation_steps
+        )
+        share = f", {config.batch_size // total} a device"
     process = f"{found.process_id} of {found.num_processes}, counted from 0"
     lines = {
         "cluster": f"{found.kind} ({found.found})",

@@ -42,7 +42,7 @@ class Scorer:
         Raises:
             ValueError: `batch_size` is not a multiple of the devices.
         """
-        meshes.check_batch_size(batch_size, mesh)
+        meshes.check_batch_size(batch_size, mesh.size)
         self._mesh = mesh
         self._image_size = image_size
         self.batch_size = batch_size

@@ -58,7 +58,7 @@ def make_plan(
     """
     config_ranges.check_numbers(config)
     meshes.check_batch_size(
-        config.batch_size, mesh, accumulation_steps=config.accumulation_steps
+        config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
     if num_examples is not None and num_examples < config.batch_size:
         raise ValueError(

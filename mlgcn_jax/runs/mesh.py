@@ -160,18 +160,18 @@ def _split(shape: tuple[int, ...], mesh: Mesh, *, dim: int | None) -> NamedShard
 
 
 def check_batch_size(
-    batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1
+    batch_size: int, num_devices: int, *, accumulation_steps: int = 1
 ) -> None:
     """Raises ValueError unless every device gets the same number of examples.
 
     In each of the micro-batches, where there are several.
     """
-    multiple = mesh.size * accumulation_steps
+    multiple = num_devices * accumulation_steps
     if batch_size < 1 or batch_size % multiple:
         times = f" x {accumulation_steps} micro-batches" * (accumulation_steps > 1)
         raise ValueError(
-            f"batch_size={batch_size} is not divisible by {mesh.size} devices{times}; "
-            f"use a multiple of {multiple}"
+            f"batch_size={batch_size} is not divisible by {num_devices} devices"
+            f"{times}; use a multiple of {multiple}"
         )
 
 

@@ -80,7 +80,7 @@ def _train(
     compilation_cache.enable()
     mesh = meshes.create_mesh(label_shards=config.label_shards)
     meshes.check_batch_size(
-        config.batch_size, mesh, accumulation_steps=config.accumulation_steps
+        config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
     data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
     num_labels = len(data.vocabulary)
