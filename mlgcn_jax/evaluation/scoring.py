@@ -1,5 +1,7 @@
 """Images -> scores: the model folded once, then programs for a few batch sizes."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,9 +64,8 @@ class Scorer:
                 return folded.scores(features)
 
         # The classifiers come out as the head lays them out.
-        self._fold = jax.jit(
-            fold, out_shardings=inference.FoldedModel(replicated, None)
-        )
+        parts: Any = {"features": replicated, "classifiers": None}
+        self._fold = jax.jit(fold, out_shardings=inference.FoldedModel(**parts))
         self._score = jax.jit(score, out_shardings=sharded)
         self._folded: inference.FoldedModel | None = None
         self._programs: dict[int, jax.stages.Compiled] = {}

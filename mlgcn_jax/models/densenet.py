@@ -4,6 +4,7 @@ Submodules carry torchvision's names (`features.denseblock1.denselayer1.norm1`, 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +123,7 @@ class DenseBlock(nnx.Module):
             )
             for layer in self._layers
         ]
-        output = dense_block.dense_block(
+        output: Any = dense_block.dense_block(
             params, x, layers.batch_statistics(x), self.remat
         )
         count = x.size // x.shape[-1]
