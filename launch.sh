@@ -9,13 +9,14 @@ usage() {
 usage: ./launch.sh CONFIG [--workdir=RUN] [--config.KEY=VALUE ...]
        ./launch.sh test [PYTEST ARGUMENT ...]
        ./launch.sh parity [PYTEST ARGUMENT ...]
-       ./launch.sh setup
+       ./launch.sh setup [cpu | cuda12 | tpu]
 
   CONFIG   train and evaluate a config, say configs/quickstart.py, in the folder RUN
-           (runs/NAME of the config by default); start it again to go on
+           (runs/NAME of the config by default); start it again to go on. Several
+           processes: docs/clusters.md; --dry_run says what would be done
   test     run the tests
   parity   run the tests that compare with PyTorch, which is large
-  setup    only install what developers need
+  setup    only install what training needs on such devices, or what developers need
 
 What is needed is installed the first time, from requirements/, into the active virtual
 or conda environment, or into .venv beside this script where none is active. MLGCN_EXTRA
@@ -74,7 +75,7 @@ set_up() {
   wanted="$root $(cat "$root"/{pyproject.toml,requirements/build.txt} "$lock" | sha256sum)"
   if is_done; then return; fi
   ( # holds the lock file for as long as it runs, for another launch may be at it
-    if command -v flock >/dev/null; then flock 9; fi
+    take_lock "$1"
     if is_done; then exit; fi
     trap 'exit 130' INT
     echo "setting up $environment (once, about a minute) ..." >&2
@@ -84,6 +85,13 @@ set_up() {
     pip_install --no-deps -e "$root"
     echo "$wanted" >"$stamp" # last, so that what is interrupted is done again
   ) 9>"$root/.venv.lock"
+}
+
+# Opened for writing, without which no lock holds between the hosts of an NFS.
+take_lock() {
+  command -v flock >/dev/null && flock 9 && return
+  echo "launch.sh: warning: $root cannot be locked; before several launches share it, \
+run ./launch.sh setup $1 once" >&2
 }
 
 is_done() {
@@ -132,7 +140,7 @@ case ${1:-} in
     usage
     ;;
   setup)
-    set_up dev
+    set_up "${2:-dev}"
     ;;
   test)
     set_up dev

@@ -64,4 +64,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.keep_checkpoints = 2  # the newest ones
     config.evaluate_every_epochs = 1
     config.log_every_steps = 50
+    # Seconds without a step, a validated batch or a save done after which a process
+    # takes itself for stuck, writes its stacks and ends with status 75; 0: never.
+    # Compilation, restoring and the metrics of a validation may take any time.
+    config.stuck_after_s = 900.0
     return config

@@ -23,6 +23,7 @@ STAGES = {
     "weights": "write what a run has learnt for PyTorch and others",
     "launch": "all of these, as a config says",
     "benchmark": "time mlgcn-jax and PyTorch side by side",
+    "status": "say how far a run is, and how its processes are",
     "plan": "say what training costs on accelerators that are not there",
 }
 

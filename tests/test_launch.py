@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+from concurrent import futures
 
 import pytest
 
@@ -110,6 +111,22 @@ def test_the_first_start_installs_and_the_second_is_silent(sandbox):
     second = sandbox.launch("test")
     assert second.stderr == ""
     assert len(sandbox.installs()) == 3
+
+
+def test_of_launches_at_once_one_installs(sandbox):
+    with futures.ThreadPoolExecutor(4) as pool:
+        launches = [pool.submit(sandbox.launch, "configs/quick.py") for _ in range(4)]
+    assert all(launch.result().stdout.startswith("mlgcn ") for launch in launches)
+    assert len(sandbox.installs()) == 3
+
+
+def test_a_folder_without_locks_is_told_and_used(sandbox):
+    (sandbox.bin / "flock").unlink()
+    sandbox.add_tool("flock", "#!/bin/sh\nexit 1\n")
+    done = sandbox.launch("setup", "cuda12")
+    assert "cannot be locked; before several launches share it, run" in done.stderr
+    assert sandbox.installs()[1].endswith("requirements/cuda12.txt")
+    assert sandbox.launch("setup", "cuda12").stderr == ""
 
 
 def test_a_changed_lock_is_installed(sandbox):

@@ -14,7 +14,15 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mlgcn_jax.models import target_platform
-from mlgcn_jax.planning import chips, costs, devices, plan, roofline
+from mlgcn_jax.planning import (
+    chips,
+    collectives,
+    costs,
+    devices,
+    plan,
+    plan_text,
+    roofline,
+)
 from mlgcn_jax.runs import mesh as meshes
 
 
@@ -25,6 +33,8 @@ from mlgcn_jax.runs import mesh as meshes
         ("v5p:2x2x1", "v5p", (2, 2, 1), 4),
         ("h100:8", "h100", (1, 8), 8),
         ("a100:2x8", "a100", (2, 8), 16),
+        ("h100:64", "h100", (8, 8), 64),
+        ("v5e:16x16", "v5e", (16, 16), 256),
     ],
 )
 def test_topology(text, name, shape, num_chips):
@@ -44,27 +54,12 @@ def test_topology(text, name, shape, num_chips):
         ("v5e:2xx4", "expected numbers after the chip"),
         ("v5e:8", "a grid of two or three"),
         ("h100:2x2x2", "hosts and GPUs of each"),
+        ("h100:12", "hosts have 8 GPUs"),
     ],
 )
 def test_a_topology_that_is_none_is_an_error(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         chips.parse_topology(text)
-
-
-def test_collectives_are_counted_by_their_results():
-    """As printed for a TPU and a GPU; of a pair start, done the latter counts.
-
-    all-reduce: 4 x 2 x 3 + 2 x 5 = 34, and 4 x 7 = 28 of the asynchronous one.
-    """
-    hlo = """
-  %all-reduce.1 = (f32[2,3]{1,0:T(2,128)}, bf16[5]{0}) all-reduce(%a, %b), channel_id=1
-  %all-reduce-start = f32[7]{0} all-reduce-start(%c), channel_id=2
-  %all-reduce-done = f32[7]{0} all-reduce-done(%all-reduce-start)
-  %all-gather-start = (s32[2]{0}, s32[8]{0}) all-gather-start(%d), channel_id=3
-  %all-gather-done = s32[8]{0} all-gather-done(%all-gather-start)
-  ROOT %fusion = pred[9]{0} fusion(%all-reduce.1), calls=%computation
-"""
-    assert costs.count_collectives(hlo) == {"all-reduce": 62, "all-gather": 32}
 
 
 def compile_product(*, num_devices: int) -> tuple:
@@ -86,7 +81,7 @@ def test_costs_of_a_matrix_product():
     np.testing.assert_allclose(costs.count_flops(lowered), 2 * 64 * 8 * 16, rtol=1e-3)
     assert counted.bytes_accessed == 4 * (64 * (8 + 16) + 8 * 16)
     assert counted.peak_bytes >= 4 * (64 * (8 + 16) + 8 * 16)
-    assert counted.collectives == {}
+    assert counted.collectives == ()
 
 
 def test_costs_of_a_product_over_devices_are_those_of_each():
@@ -94,7 +89,9 @@ def test_costs_of_a_product_over_devices_are_those_of_each():
     counted = costs.of_compiled(compiled)
     of_all = costs.count_flops(lowered)
     np.testing.assert_allclose(of_all, 2 * 64 * 8 * 16, rtol=1e-3)
-    assert counted.collectives == {"all-reduce": 4 * 8 * 16}
+    (message,) = counted.collectives
+    assert (message.kind, message.num_bytes) == ("all-reduce", 4 * 8 * 16)
+    assert message.group_size in (8, None)
     # Its eighth in; the product is written, reduced and perhaps copied.
     least = 4 * (64 // 8 * (8 + 16) + 8 * 16)
     assert least <= counted.bytes_accessed <= least + 4 * 4 * 8 * 16
@@ -105,7 +102,7 @@ def test_roofline_by_hand():
     topology = chips.parse_topology("v5e:2x2")
     estimate = roofline.estimate(
         topology,
-        costs.Costs(819e6, 3 * 2**30, {}),  # 1 ms
+        costs.Costs(819e6, 3 * 2**30, ()),  # 1 ms
         flops=4 * 197e9 * 0.5,  # 0.5 ms on 4 chips
         state_bytes=2**30,
         batch_size=8,
@@ -118,7 +115,7 @@ def test_roofline_by_hand():
     assert estimate["largest_batch_per_chip"] == 15  # 15 GiB are left, an image takes 1
     faster = roofline.estimate(
         topology,
-        costs.Costs(819e5, 17 * 2**30, {}),
+        costs.Costs(819e5, 17 * 2**30, ()),
         flops=4 * 197e9,
         state_bytes=0,
         batch_size=4,
@@ -129,12 +126,39 @@ def test_roofline_by_hand():
     assert faster["largest_batch_per_chip"] == 0
 
 
+def test_messages_can_be_the_bound():
+    """Two all-reduces of 200 MB: each 2 x 3/4 x 200 MB over 200 GB/s, 1.5 ms."""
+    topology = chips.parse_topology("v5e:2x2")
+    message = collectives.Collective("all-reduce", 200_000_000, None)
+    estimate = roofline.estimate(
+        topology,
+        costs.Costs(819e6, 2**30, (message, message)),  # 1 ms
+        flops=1.0,
+        state_bytes=0,
+        batch_size=8,
+    )
+    assert estimate["bound_by"] == "messages"
+    np.testing.assert_allclose(estimate["step_s_bound"], 3e-3)
+    (found,) = estimate["collectives"].items()
+    assert found[0] == "all-reduce"
+    assert (found[1]["count"], found[1]["bytes"]) == (2, 400_000_000)
+
+
+def test_hours_by_hand():
+    """1000 images in steps of 300 are 3 steps, 2.5 epochs 8 (7.5 is rounded)."""
+    hours = roofline.hours(36.0, batch_size=300, num_examples=1000, num_epochs=2.5)
+    np.testing.assert_allclose(hours["hours_per_epoch_bound"], 0.03)
+    np.testing.assert_allclose(hours["hours_bound"], 0.08)
+
+
 @pytest.fixture(scope="module")
 def tiny_plan() -> plan.Plan:
     """Of the tiny config, with eight CPU devices in the place of the chips."""
     config = configurations.tiny(batch_size=16)
     topology = chips.parse_topology("h100:8")
-    return plan.make_plan(config, topology, meshes.create_mesh(), num_labels=6)
+    return plan.make_plan(
+        config, topology, meshes.create_mesh(), num_labels=6, num_examples=160
+    )
 
 
 def test_plan_of_a_train_step(tiny_plan):
@@ -143,21 +167,58 @@ def test_plan_of_a_train_step(tiny_plan):
     # At least: the state is read and written (Adam: thrice the parameters).
     assert tiny_plan["bytes_per_image"] * 2 > 2 * 3 * 4 * 10_000
     # Gradients of all 14,000 parameters of the backbone meet, once.
-    assert 4 * 14_000 < tiny_plan["collectives"]["all-reduce"] < 4 * 28_000
+    assert 4 * 14_000 < tiny_plan["collectives"]["all-reduce"]["bytes"] < 4 * 28_000
+    assert tiny_plan["collectives"]["all-reduce"]["count"] >= 1
+    assert tiny_plan["seconds"]["messages"] > 0
+    seconds = 160 // 16 * tiny_plan["step_s_bound"]
+    np.testing.assert_allclose(tiny_plan["hours_per_epoch_bound"], seconds / 3600)
     bound = 3352e9 / tiny_plan["bytes_per_image"] * 8
     np.testing.assert_allclose(tiny_plan["images_per_s_bound"], bound)
     json.dumps(tiny_plan)
 
 
 def test_plan_as_a_table(tiny_plan):
-    table = plan.format_plan(tiny_plan)
-    assert "16 images of 32 px, float32, on h100:1x8" in table
-    assert "GB an image" in table
-    assert "bound by memory traffic" in table
+    table = plan_text.format_plan(tiny_plan)
+    for part in (
+        "densenet_tiny-gcn-max, 6 labels, 32 px, float32: a train step of 16 images on "
+        "h100:1x8 (2 a chip)",
+        "GB an image",
+        "bound by memory traffic",
+        "450 / 50 GB/s",
+        "an epoch of 160 images",
+        "extrapolated from this batch",
+    ):
+        assert part in table
+    # Of the three parts the times stand under one another.
+    rows = [line for line in table.splitlines() if " ms" in line and "/s" in line]
+    assert len(rows) == 3 and len({row.index(" ms") for row in rows}) == 1
     gave_up = tiny_plan | roofline.does_not_fit(
         flops=1e9, batch_size=16, reason="RESOURCE_EXHAUSTED: 41.78G exceeds 15.75G"
     )
-    assert "more than 80 GiB a chip: RESOURCE_EXHAUSTED" in plan.format_plan(gave_up)
+    assert "more than 80 GiB a chip: RESOURCE_EXHAUSTED" in plan_text.format_plan(
+        gave_up
+    )
+
+
+def test_the_largest_batch_is_compiled(monkeypatch):
+    """A chip whose memory lies between two batches that the tiny model is given."""
+    mesh = meshes.create_mesh()
+    topology = chips.parse_topology("h100:8")
+    config = configurations.tiny(batch_size=8)
+
+    def make_plan(images_per_chip: int, **options) -> plan.Plan:
+        config.batch_size = 8 * images_per_chip
+        return plan.make_plan(config, topology, mesh, num_labels=6, **options)
+
+    enough = make_plan(3)["peak_bytes_per_chip"]
+    too_little = make_plan(4)["peak_bytes_per_chip"]
+    assert enough < too_little
+    small = chips.CHIPS["h100"]._replace(hbm_bytes=(enough + too_little) // 2)
+    monkeypatch.setitem(chips.CHIPS, "h100", small)
+    found = make_plan(1, max_compilations=6)
+    assert found["largest_batch_per_chip"] == 3
+    assert found["largest_batch_how"].endswith("one image more was not")
+    assert found["assumptions"]["batch_size"] == 8
 
 
 def test_a_plan_takes_the_form_of_its_platform():
@@ -182,6 +243,17 @@ def test_a_batch_that_chips_cannot_share_is_an_error():
     with pytest.raises(ValueError, match="not divisible by 8 devices"):
         plan.make_plan(
             config, chips.parse_topology("h100:8"), meshes.create_mesh(), num_labels=6
+        )
+
+
+def test_fewer_examples_than_a_batch_are_an_error():
+    with pytest.raises(ValueError, match="num_examples=15 is less than batch_size=16"):
+        plan.make_plan(
+            configurations.tiny(batch_size=16),
+            chips.parse_topology("h100:8"),
+            meshes.create_mesh(),
+            num_labels=6,
+            num_examples=15,
         )
 
 

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import pathlib
+import resource
 from collections.abc import Iterator
 
 import jax.numpy as jnp
 import pytest
 
 from mlgcn_jax.runs import metric_writer, run_folder
-from mlgcn_jax.training import progress
+from mlgcn_jax.training import progress, vital_signs
 
 
 @pytest.fixture
@@ -26,10 +27,14 @@ def metrics(loss: float, **overrides: float):
 
 @pytest.fixture
 def reporter(clock, tmp_path) -> Iterator[progress.Progress]:
-    writer = metric_writer.MetricWriter(run_folder.RunFolder(tmp_path), step=0)
-    with contextlib.closing(writer):
+    folder = run_folder.RunFolder(tmp_path)
+    writer = metric_writer.MetricWriter(folder, step=0)
+    with (
+        contextlib.closing(writer),
+        vital_signs.shown(folder, stuck_after_s=0.0) as signs,
+    ):
         yield progress.Progress(
-            writer, batch_size=10, step=0, num_steps=103, steps_per_epoch=10
+            writer, signs, batch_size=10, step=0, num_steps=103, steps_per_epoch=10
         )
 
 
@@ -51,6 +56,9 @@ def test_the_first_step_says_nothing_about_speed(tmp_path, clock, reporter, capl
     (line,) = lines(tmp_path)
     assert line["step"] == 3 and line["loss"] == 3.0
     assert line["images_per_s"] == pytest.approx(5)
+    assert line["step_s"] == pytest.approx(2)
+    resident_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert 2**20 < line["host_memory_bytes"] <= resident_kib * 2**10
     assert line["data_wait_share"] == pytest.approx(0.375)
     assert "0:03:20 left" in caplog.text and "(38% waiting" in caplog.text
 

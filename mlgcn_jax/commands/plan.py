@@ -1,10 +1,11 @@
 """Compiles the train step for accelerators that are not there, and says what it costs.
 
-mlgcn plan CONFIG --topology=v5e:2x4|h100:8 [--json=OUT] [--num_labels=40]
-    [--config.KEY=VALUE ...]
+mlgcn plan CONFIG --topology=v5e:4x4|h100:64 [--json=OUT] [--num_labels=40]
+    [--num_examples=30000] [--find_batch=4] [--config.KEY=VALUE ...]
 
 v5e, v5p and v6e take libtpu (the `tpu` extra), a100 and h100 the `cuda12` extra, and
-neither the hardware. DenseNet-121 takes minutes.
+neither the hardware. DenseNet-121 takes minutes, and as many again for each batch that
+`--find_batch` compiles.
 """
 
 import pathlib
@@ -15,18 +16,27 @@ from ml_collections import config_flags
 
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import files
-from mlgcn_jax.planning import chips, devices, plan
+from mlgcn_jax.planning import chips, devices, plan, plan_text
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,
-    f"Chips ({', '.join(chips.CHIPS)}) and how many: v5e:2x4, h100:8.",
+    f"Chips ({', '.join(chips.CHIPS)}) and how many: v5e:2x4, h100:8, h100:64.",
     required=True,
 )
 _JSON = flags.DEFINE_string("json", None, "JSON file for the figures.")
 _NUM_LABELS = flags.DEFINE_integer(
     "num_labels", 40, "Labels of the dataset.", lower_bound=1
+)
+_NUM_EXAMPLES = flags.DEFINE_integer(
+    "num_examples", None, "Training pictures, for hours an epoch.", lower_bound=1
+)
+_FIND_BATCH = flags.DEFINE_integer(
+    "find_batch",
+    0,
+    "Compile so many more batches at most to find the largest one that fits.",
+    lower_bound=0,
 )
 flags.mark_flag_as_required("config")
 
@@ -39,7 +49,14 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_platforms", "cpu")
     config = _CONFIG.value
     mesh = devices.create_mesh(topology, label_shards=config.label_shards)
-    made = plan.make_plan(config, topology, mesh, num_labels=_NUM_LABELS.value)
-    print(plan.format_plan(made))
+    made = plan.make_plan(
+        config,
+        topology,
+        mesh,
+        num_labels=_NUM_LABELS.value,
+        num_examples=_NUM_EXAMPLES.value,
+        max_compilations=_FIND_BATCH.value,
+    )
+    print(plan_text.format_plan(made))
     if _JSON.value:
         files.write_json(pathlib.Path(_JSON.value), made)

@@ -25,6 +25,7 @@ def train_batches(
     seed: int,
     start_step: int,
     num_threads: int,
+    rows: slice = slice(None),
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
     """Returns an endless iterator over batches of the training split.
 
@@ -40,10 +41,13 @@ def train_batches(
         seed: Decides the order, in [0, 2^32).
         start_step: Number of batches to pass over (without reading them).
         num_threads: Batches that are made at the same time; 0 makes each on demand.
+        rows: What is wanted of each batch: where several processes share it, each
+            reads its own rows and nothing else.
 
     Returns:
         An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
-        multi-hot}. Call its `close()` to end its threads.
+        multi-hot}, b being the rows that are wanted. Call its `close()` to end its
+        threads.
 
     Raises:
         ValueError: An argument is out of range; while iterating: an example is damaged.
@@ -56,10 +60,11 @@ def train_batches(
             f"batch_size={batch_size} is larger than the train split with its "
             f"{num_examples} examples; use a smaller batch or more data"
         )
-    read = _BatchReader(data, "train", image_size=image_size, batch_size=batch_size)
+    num_rows = len(range(batch_size)[rows])
+    read = _BatchReader(data, "train", image_size=image_size, batch_size=num_rows)
 
     def make_batch(indices: Sequence[int]) -> dict[str, np.ndarray]:
-        batch = read(indices)
+        batch = read(indices[rows])
         return {name: batch[name] for name in ("image", "labels")}
 
     batches = (
@@ -80,6 +85,7 @@ def evaluation_batches(
     image_size: int,
     batch_size: int,
     num_threads: int,
+    share: slice = slice(None),
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
     """Returns an iterator over batches with every example of a split once, in order.
 
@@ -92,6 +98,7 @@ def evaluation_batches(
         image_size: Side of the square images, in px.
         batch_size: Examples of a batch; may be larger than the split.
         num_threads: Batches that are made at the same time; 0 makes each on demand.
+        share: The examples that are wanted.
 
     Returns:
         An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
@@ -105,7 +112,7 @@ def evaluation_batches(
     _check_at_least(0, num_threads=num_threads)
     read = _BatchReader(data, split, image_size=image_size, batch_size=batch_size)
     batches = (
-        grain.MapDataset.range(data.num_examples(split))
+        grain.MapDataset.range(data.num_examples(split))[share]
         .batch(batch_size, batch_fn=list)
         .map(read)
     )

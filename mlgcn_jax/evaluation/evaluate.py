@@ -42,11 +42,13 @@ def predict_split(
     batch_size: int,
     num_threads: int,
     before_batch: Callable[[], None] = lambda: None,
+    share: slice = slice(None),
 ) -> Predictions:
     """Returns the scores of every example of a split; padding is left out.
 
     `scorer` is a `scoring.Scorer`, or does as one. `before_batch` is called before each
-    batch is scored; what it raises ends the work.
+    batch is scored; what it raises ends the work. Of the split only the examples of
+    `share` are scored.
 
     Raises:
         ValueError: the examples do not come out exactly once.
@@ -58,6 +60,7 @@ def predict_split(
         image_size=image_size,
         batch_size=batch_size,
         num_threads=num_threads,
+        share=share,
     )
     with contextlib.closing(batches):
         for batch in batches:
@@ -73,10 +76,11 @@ def predict_split(
                 )
             )
     predictions = Predictions(*(np.concatenate(p) for p in zip(*parts, strict=True)))
-    if len(predictions.ids) != data.num_examples(split):
+    expected = len(range(data.num_examples(split))[share])
+    if len(predictions.ids) != expected:
         raise ValueError(
-            f"scored {len(predictions.ids)} examples of the {split} split, which has "
-            f"{data.num_examples(split)}"
+            f"scored {len(predictions.ids)} examples of the {split} split, expected "
+            f"{expected}"
         )
     return predictions
 

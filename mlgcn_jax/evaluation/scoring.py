@@ -23,6 +23,9 @@ class Scorer:
     each power of two of images a device, up to `batch_size`, and a call takes the
     smallest that will do. Programs are compiled when they are first needed, or ahead
     of that by `compile`; other variables need no other programs.
+
+    Attributes:
+        batch_size: the most images in a call.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Scorer:
         meshes.check_batch_size(batch_size, mesh)
         self._mesh = mesh
         self._image_size = image_size
-        self._batch_size = batch_size
+        self.batch_size = batch_size
 
         def fold(variables, graph):
             with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
@@ -74,7 +77,9 @@ class Scorer:
         self, variables: train_state.Variables, graph: label_graph.LabelGraph
     ) -> None:
         """Takes the variables to score with: folds norms and computes W."""
-        self._folded = self._fold(variables, graph)
+        self._folded = self._fold(
+            *meshes.put_replicated((variables, graph), self._mesh)
+        )
 
     def compile(self, num_images: int) -> None:
         """Makes the program that so many images will need, if it is not there yet.
@@ -108,14 +113,14 @@ class Scorer:
         return scores
 
     def _size_of_batch(self, num_images: int) -> int:
-        if not 1 <= num_images <= self._batch_size:
+        if not 1 <= num_images <= self.batch_size:
             raise ValueError(
-                f"{num_images} images in a batch; give 1 to {self._batch_size}"
+                f"{num_images} images in a batch; give 1 to {self.batch_size}"
             )
         size = self._mesh.size
         while size < num_images:
             size *= 2
-        return min(size, self._batch_size)
+        return min(size, self.batch_size)
 
     def _program(self, size: int) -> jax.stages.Compiled:
         if size not in self._programs:

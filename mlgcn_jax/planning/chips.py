@@ -12,21 +12,32 @@ class Chip(NamedTuple):
         flops_per_s: peak of dense bfloat16 products.
         hbm_bytes: size of its memory.
         hbm_bytes_per_s: bandwidth of its memory.
+        link_bytes_per_s: what all its links to other chips (TPUs: of the slice, GPUs:
+            of the host) send together; they receive as much at the same time.
+        network_bytes_per_s: what its network card sends to other hosts; None where the
+            links reach all chips.
     """
 
     platform: Literal["gpu", "tpu"]
     flops_per_s: float
     hbm_bytes: int
     hbm_bytes_per_s: float
+    link_bytes_per_s: float
+    network_bytes_per_s: float | None
 
 
+# Links of TPUs: half of the bidirectional bandwidth a chip of Google's pages "TPU v5e",
+# "TPU v5p" and "TPU v6e" (400, 1200 and 800 GB/s). Links of GPUs: half of NVLink's 600
+# and 900 GB/s in NVIDIA's data sheets; network: the card that each GPU of a DGX A100
+# (200 Gb/s) and of a DGX H100 (400 Gb/s) has.
 CHIPS = {
-    "v5e": Chip("tpu", 197e12, 16 * 2**30, 819e9),
-    "v5p": Chip("tpu", 459e12, 95 * 2**30, 2765e9),
-    "v6e": Chip("tpu", 918e12, 32 * 2**30, 1640e9),
-    "a100": Chip("gpu", 312e12, 80 * 2**30, 2039e9),  # SXM, 80 GB
-    "h100": Chip("gpu", 989e12, 80 * 2**30, 3352e9),  # SXM, 80 GB
+    "v5e": Chip("tpu", 197e12, 16 * 2**30, 819e9, 200e9, None),
+    "v5p": Chip("tpu", 459e12, 95 * 2**30, 2765e9, 600e9, None),
+    "v6e": Chip("tpu", 918e12, 32 * 2**30, 1640e9, 400e9, None),
+    "a100": Chip("gpu", 312e12, 80 * 2**30, 2039e9, 300e9, 25e9),  # SXM, 80 GB
+    "h100": Chip("gpu", 989e12, 80 * 2**30, 3352e9, 450e9, 50e9),  # SXM, 80 GB
 }
+_GPUS_PER_HOST = 8
 
 
 class Topology(NamedTuple):
@@ -54,9 +65,16 @@ class Topology(NamedTuple):
         """How many there are."""
         return math.prod(self.shape)
 
+    @property
+    def chips_per_host(self) -> int:
+        """How many of a host's reach each other without the network."""
+        return self.shape[-1] if self.chip.platform == "gpu" else self.num_chips
+
 
 def parse_topology(text: str) -> Topology:
     """Returns what `v5e:2x4`, `h100:8` (one host) or `h100:2x8` (two) names.
+
+    `h100:64` is `h100:8x8`: a host has eight GPUs at most.
 
     Raises:
         ValueError: it names no chip that is known, or no number of them.
@@ -78,6 +96,14 @@ def parse_topology(text: str) -> Topology:
                 f"topology {text!r}: expected GPUs of one host (h100:8), or hosts and "
                 "GPUs of each (h100:2x8)"
             )
+        if len(sizes) == 1 and int(sizes[0]) > _GPUS_PER_HOST:
+            hosts, left = divmod(int(sizes[0]), _GPUS_PER_HOST)
+            if left:
+                raise ValueError(
+                    f"topology {text!r}: hosts have {_GPUS_PER_HOST} GPUs; use a "
+                    f"multiple of them, or say hosts and GPUs of each ({name}:3x4)"
+                )
+            sizes = [str(hosts), str(_GPUS_PER_HOST)]
         sizes = ["1", *sizes][-2:]
     elif len(sizes) not in (2, 3):
         raise ValueError(

@@ -1,23 +1,11 @@
 """What a compiled program costs each chip: bytes, memory, messages."""
 
-import re
 from typing import Any, NamedTuple
 
 import jax
 from jaxlib import xla_client
 
-_COLLECTIVES = (
-    "all-gather",
-    "all-reduce",
-    "all-to-all",
-    "collective-broadcast",
-    "collective-permute",
-    "reduce-scatter",
-)
-# `%name = SHAPE all-reduce(...)`; of an asynchronous one the end, where SHAPE is that
-# of the result alone.
-_COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(_COLLECTIVES)})(?:-done)?\(")
-_ARRAY = re.compile(r"\b(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")  # f32[2,3], pred[2]
+from mlgcn_jax.planning import collectives
 
 
 class Costs(NamedTuple):
@@ -26,12 +14,12 @@ class Costs(NamedTuple):
     Attributes:
         bytes_accessed: read from and written to memory.
         peak_bytes: arguments, results and temporaries together.
-        collectives: kind -> bytes of its results.
+        collectives: the messages between chips.
     """
 
     bytes_accessed: float
     peak_bytes: int
-    collectives: dict[str, int]
+    collectives: tuple[collectives.Collective, ...]
 
 
 def of_compiled(compiled: jax.stages.Compiled) -> Costs:
@@ -52,7 +40,7 @@ def of_compiled(compiled: jax.stages.Compiled) -> Costs:
         + memory.output_size_in_bytes
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes,
-        collectives=count_collectives(compiled.as_text() or ""),
+        collectives=collectives.in_program(compiled.as_text() or ""),
     )
 
 
@@ -63,28 +51,6 @@ def count_flops(lowered: jax.stages.Lowered) -> float:
     """
     program: Any = lowered.compiler_ir("hlo")
     return _analyse(program.as_hlo_module())["flops"]
-
-
-def count_collectives(hlo: str) -> dict[str, int]:
-    """Returns kind -> bytes of the results of all collectives in a program's text.
-
-    One in a loop counts once.
-    """
-    found: dict[str, int] = {}
-    for shape, kind in _COLLECTIVE.findall(hlo):
-        found[kind] = found.get(kind, 0) + _num_bytes(shape)
-    return found
-
-
-def _num_bytes(shape: str) -> int:
-    """Of an array `f32[2,3]{1,0}`, or of a tuple of them."""
-    total = 0
-    for digits, sizes in _ARRAY.findall(shape):
-        bits = int(digits or 8)
-        for size in filter(None, sizes.split(",")):
-            bits *= int(size)
-        total += -(-bits // 8)
-    return total
 
 
 def _analyse(module: Any) -> dict[str, float]:

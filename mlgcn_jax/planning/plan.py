@@ -1,16 +1,17 @@
 """Config + topology -> what a train step costs there, and what it is bound by."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import target_platform
-from mlgcn_jax.planning import chips, costs, roofline
+from mlgcn_jax.planning import chips, costs, largest_batch, roofline
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import config_ranges, optimizer, train_step
@@ -20,12 +21,23 @@ MAX_EDGES_PER_LABEL = 40  # assumed; fewer labels are assumed to be all linked
 Plan = dict[str, Any]
 
 
+class _Compiled(NamedTuple):
+    """A step that was compiled; without costs and with a reason where it was not."""
+
+    flops: float
+    state_bytes: int
+    costs: costs.Costs | None
+    reason: str = ""
+
+
 def make_plan(
     config: config_dict.ConfigDict,
     topology: chips.Topology,
     mesh: Mesh,
     *,
     num_labels: int,
+    num_examples: int | None = None,
+    max_compilations: int = 0,
 ) -> Plan:
     """Compiles the train step of a config and returns its costs, as JSON has them.
 
@@ -36,40 +48,82 @@ def make_plan(
         topology: the chips.
         mesh: `devices.create_mesh(topology, label_shards=config.label_shards)`.
         num_labels: of the dataset that is to be trained on.
+        num_examples: of its training split, for the hours; None: they are left out.
+        max_compilations: that may be spent on finding the largest batch, beside the one
+            of the config's batch; 0: it is extrapolated from that.
 
     Raises:
-        ValueError: a number of the config is out of range, or the chips cannot share
-            the batch evenly.
+        ValueError: a number of the config is out of range, the chips cannot share the
+            batch evenly, or there are fewer examples than it takes.
     """
     config_ranges.check_numbers(config)
     meshes.check_batch_size(
         config.batch_size, mesh, accumulation_steps=config.accumulation_steps
     )
-    lowered, state = lower(config, topology, mesh, num_labels=num_labels)
+    if num_examples is not None and num_examples < config.batch_size:
+        raise ValueError(
+            f"num_examples={num_examples} is less than "
+            f"batch_size={config.batch_size}: such a run makes no step; use a smaller "
+            "batch"
+        )
+    compiled = _compile(config, topology, mesh, num_labels=num_labels)
+    plan = _estimate(compiled, topology, batch_size=config.batch_size)
+    if max_compilations:
+        plan |= _find_largest_batch(
+            config,
+            topology,
+            mesh,
+            compiled,
+            num_labels=num_labels,
+            max_compilations=max_compilations,
+        )
+    if num_examples is not None and plan["step_s_bound"] is not None:
+        plan |= roofline.hours(
+            plan["step_s_bound"],
+            batch_size=config.batch_size,
+            num_examples=num_examples,
+            num_epochs=config.num_epochs,
+        )
+    chip = topology.chip
     return {
-        **_estimate(lowered, state, topology, batch_size=config.batch_size),
+        **plan,
         "assumptions": {
             "topology": str(topology),
+            "num_chips": topology.num_chips,
+            "model": f"{config.model.backbone}-{config.model.head}"
+            f"-{config.model.pooling}",
             "batch_size": config.batch_size,
             "image_size": config.image_size,
             "dtype": config.model.dtype,
             "num_labels": num_labels,
             "num_edges": _num_edges(num_labels),
-            "chip_flops_per_s": topology.chip.flops_per_s,
-            "chip_hbm_bytes": topology.chip.hbm_bytes,
-            "chip_hbm_bytes_per_s": topology.chip.hbm_bytes_per_s,
+            "num_examples": num_examples,
+            "num_epochs": config.num_epochs,
+            "chip_flops_per_s": chip.flops_per_s,
+            "chip_hbm_bytes": chip.hbm_bytes,
+            "chip_hbm_bytes_per_s": chip.hbm_bytes_per_s,
+            "chip_link_bytes_per_s": chip.link_bytes_per_s,
+            "chip_network_bytes_per_s": chip.network_bytes_per_s,
+            "bytes_counted_by": "XLA's analysis"
+            if chip.platform == "gpu"
+            else "the compiler",
         },
     }
 
 
-def _estimate(
-    lowered: jax.stages.Lowered,
-    state: train_state.TrainState,
+def _compile(
+    config: config_dict.ConfigDict,
     topology: chips.Topology,
+    mesh: Mesh,
     *,
-    batch_size: int,
-) -> Plan:
+    num_labels: int,
+) -> _Compiled:
+    lowered, state = lower(config, topology, mesh, num_labels=num_labels)
     flops = costs.count_flops(lowered)
+    state_bytes = sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+        for x in jax.tree.leaves(state)
+    )
     # Without a GPU nothing can be timed, so the variants of a kernel are not tried.
     options: Any = (
         {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None
@@ -79,18 +133,65 @@ def _estimate(
     except jax.errors.JaxRuntimeError as error:
         if not str(error).startswith("RESOURCE_EXHAUSTED"):
             raise
-        reason = str(error).split("\n")[0]
-        return roofline.does_not_fit(flops=flops, batch_size=batch_size, reason=reason)
+        return _Compiled(flops, state_bytes, None, str(error).split("\n")[0])
+    return _Compiled(flops, state_bytes, costs.of_compiled(compiled))
+
+
+def _estimate(
+    compiled: _Compiled, topology: chips.Topology, *, batch_size: int
+) -> Plan:
+    if compiled.costs is None:
+        return roofline.does_not_fit(
+            flops=compiled.flops, batch_size=batch_size, reason=compiled.reason
+        )
     return roofline.estimate(
         topology,
-        costs.of_compiled(compiled),
-        flops=flops,
-        state_bytes=sum(
-            math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
-            for x in jax.tree.leaves(state)
-        ),
+        compiled.costs,
+        flops=compiled.flops,
+        state_bytes=compiled.state_bytes,
         batch_size=batch_size,
     )
+
+
+def _find_largest_batch(
+    config: config_dict.ConfigDict,
+    topology: chips.Topology,
+    mesh: Mesh,
+    first: _Compiled,
+    *,
+    num_labels: int,
+    max_compilations: int,
+) -> Plan:
+    def peak_bytes(images_per_chip: int) -> int | None:
+        larger = config.copy_and_resolve_references()
+        larger.batch_size = images_per_chip * topology.num_chips
+        compiled = _compile(larger, topology, mesh, num_labels=num_labels)
+        peak = None if compiled.costs is None else compiled.costs.peak_bytes
+        logging.info(
+            "%d images a chip: %s",
+            images_per_chip,
+            compiled.reason if peak is None else f"{peak / 2**30:.2f} GiB",
+        )
+        return peak
+
+    images_per_chip = config.batch_size // topology.num_chips
+    found = largest_batch.search(
+        peak_bytes,
+        known={
+            0: first.state_bytes,
+            images_per_chip: None if first.costs is None else first.costs.peak_bytes,
+        },
+        memory_bytes=topology.chip.hbm_bytes,
+        max_compilations=max_compilations,
+    )
+    how = f"found in {found.compilations} more compilation(s): it was seen to fit, "
+    if found.is_exact:
+        how += "one image more was not"
+    elif found.too_many is None:
+        how += "the limit lies above"
+    else:
+        how += f"{found.too_many} not"
+    return {"largest_batch_per_chip": found.fits, "largest_batch_how": how}
 
 
 def lower(
@@ -147,31 +248,3 @@ def _graph(config: config_dict.ConfigDict, num_labels: int) -> label_graph.Label
 
 def _num_edges(num_labels: int) -> int:
     return num_labels * min(num_labels, MAX_EDGES_PER_LABEL)
-
-
-def format_plan(plan: Plan) -> str:
-    """Returns the plan as a table."""
-    assumed = plan["assumptions"]
-    memory = f"{assumed['chip_hbm_bytes'] / 2**30:.0f} GiB a chip"
-    rows = {
-        "step": f"{assumed['batch_size']} images of {assumed['image_size']} px, "
-        f"{assumed['dtype']}, on {assumed['topology']}",
-        "arithmetic": f"{plan['flops_per_image'] / 1e9:.2f} GFLOP an image",
-    }
-    if plan["bytes_per_image"] is None:
-        rows["peak memory"] = f"more than {memory}: {plan['bound_by']}"
-    else:
-        fits = "fits" if plan["fits"] else "does not fit"
-        rows |= {
-            "memory traffic": f"{plan['bytes_per_image'] / 1e9:.3f} GB an image",
-            "peak memory": f"{plan['peak_bytes_per_chip'] / 2**30:.2f} of {memory} "
-            f"({fits}; about {plan['largest_batch_per_chip']} images would)",
-            **{
-                kind: f"{num_bytes / 1e6:.2f} MB a step"
-                for kind, num_bytes in sorted(plan["collectives"].items())
-            },
-            "at most": f"{plan['images_per_s_bound']:,.0f} images/s, bound by "
-            f"{plan['bound_by']} ({assumed['chip_flops_per_s'] / 1e12:.0f} TFLOP/s, "
-            f"{assumed['chip_hbm_bytes_per_s'] / 1e12:.2f} TB/s a chip)",
-        }
-    return "\n".join(f"{name:15} {value}" for name, value in rows.items())

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from mlgcn_jax.planning import chips, costs
+from mlgcn_jax.planning import chips, collectives, costs
+
+MESSAGES = "messages"
 
 
 def estimate(
@@ -13,9 +15,10 @@ def estimate(
     state_bytes: int,
     batch_size: int,
 ) -> dict[str, Any]:
-    """Returns the roofline: no step is faster than its arithmetic or its bytes.
+    """Returns the roofline: no step is faster than the slowest of its three parts.
 
-    Messages between chips are not in it.
+    Arithmetic, memory traffic and messages between chips are taken at their published
+    peaks, and all at the same time.
 
     Args:
         topology: the chips.
@@ -27,9 +30,11 @@ def estimate(
     """
     chip, num_chips = topology.chip, topology.num_chips
     images_per_chip = batch_size // num_chips
+    messages = _by_kind(counted.collectives, topology)
     seconds = {
         "arithmetic": flops / num_chips / chip.flops_per_s,
         "memory traffic": counted.bytes_accessed / chip.hbm_bytes_per_s,
+        MESSAGES: sum(found["seconds"] for found in messages.values()),
     }
     bound_by = max(seconds, key=lambda kind: seconds[kind])
     free_bytes = chip.hbm_bytes - state_bytes
@@ -40,9 +45,12 @@ def estimate(
         "peak_bytes_per_chip": counted.peak_bytes,
         "fits": counted.peak_bytes <= chip.hbm_bytes,
         "largest_batch_per_chip": int(free_bytes / bytes_per_image),
+        "largest_batch_how": "extrapolated from this batch",
+        "seconds": seconds,
+        "step_s_bound": seconds[bound_by],
         "images_per_s_bound": batch_size / seconds[bound_by],
         "bound_by": bound_by,
-        "collectives": counted.collectives,
+        "collectives": messages,
     }
 
 
@@ -54,7 +62,36 @@ def does_not_fit(*, flops: float, batch_size: int, reason: str) -> dict[str, Any
         "peak_bytes_per_chip": None,
         "fits": False,
         "largest_batch_per_chip": None,
+        "largest_batch_how": None,
+        "seconds": None,
+        "step_s_bound": None,
         "images_per_s_bound": None,
         "bound_by": reason,
         "collectives": {},
     }
+
+
+def hours(
+    step_s: float, *, batch_size: int, num_examples: int, num_epochs: float | int
+) -> dict[str, float]:
+    """Returns how long an epoch and the whole run take, with steps of `step_s`."""
+    steps_per_epoch = num_examples // batch_size  # as in training
+    return {
+        "hours_per_epoch_bound": steps_per_epoch * step_s / 3600,
+        "hours_bound": round(num_epochs * steps_per_epoch) * step_s / 3600,
+    }
+
+
+def _by_kind(
+    found: tuple[collectives.Collective, ...], topology: chips.Topology
+) -> dict[str, dict[str, Any]]:
+    """Returns kind -> how many there are in a step, their bytes and least seconds."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for collective in found:
+        of_kind = kinds.setdefault(
+            collective.kind, {"count": 0, "bytes": 0, "seconds": 0.0}
+        )
+        of_kind["count"] += 1
+        of_kind["bytes"] += collective.num_bytes
+        of_kind["seconds"] += collectives.seconds(collective, topology)
+    return kinds

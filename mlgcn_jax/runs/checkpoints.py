@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
@@ -16,7 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from mlgcn_jax.runs import checksums, train_state
+from mlgcn_jax.runs import checksums, processes, train_state
 
 _SAVING = "saving-"
 _DAMAGED = "damaged-"
@@ -27,7 +28,11 @@ class CheckpointError(ValueError):
 
 
 class Checkpoints:
-    """Writes the checkpoints of one run. One process owns a run's folder at a time."""
+    """Writes the checkpoints of one run, all of its processes together.
+
+    Each process writes what it holds; the first one makes the folders, adds the
+    checksums and gives the step its name. One run owns a folder at a time.
+    """
 
     def __init__(self, directory: pathlib.Path, *, keep: int):
         """Opens the folder, creating it; leftovers of saves cut short are removed.
@@ -37,18 +42,28 @@ class Checkpoints:
             keep: how many of the newest steps stay, at least 1. While a step is saved
                 there is one more, so that a whole one is always there.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.glob(f"{_SAVING}*"):
-            logging.warning("%s is removed: its save was cut short", leftover)
-            shutil.rmtree(leftover)
+        if processes.is_first():
+            directory.mkdir(parents=True, exist_ok=True)
+            for leftover in directory.glob(f"{_SAVING}*"):
+                logging.warning("%s is removed: its save was cut short", leftover)
+                shutil.rmtree(leftover)
         self._directory = directory.resolve()
         self._keep = keep
         self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         self._finisher = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._saving: futures.Future[None] | None = None
 
-    def save(self, state: train_state.TrainState) -> None:
+    def save(
+        self,
+        state: train_state.TrainState,
+        *,
+        also_keep: Callable[[int], bool] = lambda step: False,
+    ) -> None:
         """Saves the state in the background; waits for the save before it, if any.
+
+        Args:
+            state: the state, which may be donated when this returns.
+            also_keep: which older steps stay besides the newest ones.
 
         Raises:
             CheckpointError: this save or the one before it failed (a full disk, say).
@@ -69,7 +84,7 @@ class Checkpoints:
             self._checkpointer.save(temporary, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax raises bare Exceptions too
             raise self._save_error(step, error) from error
-        self._saving = self._finisher.submit(self._finish, step, temporary)
+        self._saving = self._finisher.submit(self._finish, step, temporary, also_keep)
 
     def wait(self) -> None:
         """Returns once the save under way is on disk, checksums included.
@@ -95,16 +110,21 @@ class Checkpoints:
             with contextlib.suppress(Exception):
                 self._checkpointer.close()
 
-    def _finish(self, step: int, temporary: pathlib.Path) -> None:
+    def _finish(
+        self, step: int, temporary: pathlib.Path, also_keep: Callable[[int], bool]
+    ) -> None:
         try:
-            self._checkpointer.wait_until_finished()
+            self._checkpointer.wait_until_finished()  # all processes have written
+            if not processes.is_first():
+                return
             saved = [path for path in temporary.rglob("*") if path.is_file()]
             checksums.write(temporary, saved)
             os.replace(temporary, self._directory / str(step))
         except Exception as error:
             raise self._save_error(step, error) from error
         for old in saved_steps(self._directory)[self._keep :]:
-            shutil.rmtree(self._directory / str(old))
+            if not also_keep(old):
+                shutil.rmtree(self._directory / str(old))
 
     def _save_error(self, step: int, error: Exception) -> CheckpointError:
         free_mb = shutil.disk_usage(self._directory).free // 2**20

@@ -22,6 +22,11 @@ def create_mesh(*, label_shards: int = 1) -> Mesh:
     return arrange(jax.devices(), label_shards=label_shards)
 
 
+def create_local_mesh() -> Mesh:
+    """Returns a mesh of this process's devices, for work that it does by itself."""
+    return arrange(jax.local_devices(), label_shards=1)
+
+
 def arrange(devices: Sequence[Any], *, label_shards: int) -> Mesh:
     """Returns the grid `[data, label]` of these devices.
 
@@ -111,6 +116,43 @@ def _split(shape: tuple[int, ...], mesh: Mesh, *, dim: int | None) -> NamedShard
         if shape[i] % mesh.shape[LABEL_AXIS] == 0:
             return NamedSharding(mesh, PartitionSpec(*[None] * i, LABEL_AXIS))
     return replicated(mesh)
+
+
+def rows_of_process(batch_size: int, mesh: Mesh) -> slice:
+    """Returns which rows of a batch the devices of this process hold."""
+    parts = batch_sharded(mesh).addressable_devices_indices_map((batch_size,))
+    ranges = [range(batch_size)[part[0]] for part in parts.values() if part]
+    return slice(min(r.start for r in ranges), max(r.stop for r in ranges))
+
+
+def put_batch(rows: T, batch_size: int, mesh: Mesh) -> T:
+    """Returns the global batch of which every process gives its rows."""
+    sharding = batch_sharded(mesh)
+    with jax.transfer_guard("allow"):  # what is asked for here, and asked for only here
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(
+                sharding, x, (batch_size, *x.shape[1:])
+            ),
+            rows,
+        )
+
+
+def put_replicated(tree: Any, mesh: Mesh) -> Any:
+    """Returns a tree with its arrays whole on every device of the mesh.
+
+    Arrays that lie on all devices of all processes are taken from this process's. Where
+    they are split over them, all processes gather them, and so all must call this.
+    """
+
+    def local(x: Any) -> Any:
+        if not isinstance(x, jax.Array) or x.is_fully_addressable:
+            return x
+        if not x.is_fully_replicated:
+            whole: Any = replicated(x.sharding.mesh)  # pyright: ignore[reportAttributeAccessIssue]
+            x = jax.jit(lambda x: x, out_shardings=whole)(x)
+        return x.addressable_data(0)
+
+    return jax.device_put(jax.tree.map(local, tree), replicated(mesh))
 
 
 def check_batch_size(

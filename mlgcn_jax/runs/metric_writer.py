@@ -1,4 +1,7 @@
-"""The curves of a run: JSON lines, and the same numbers for TensorBoard."""
+"""The curves of a run: JSON lines, and the same numbers for TensorBoard.
+
+The first of the run's processes writes them; the others know what it has written.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,7 +10,7 @@ from typing import Any
 import tensorboardX
 
 from mlgcn_jax.data import files
-from mlgcn_jax.runs import run_folder
+from mlgcn_jax.runs import processes, run_folder
 
 _VALIDATION = "validation"
 
@@ -25,24 +28,25 @@ class MetricWriter:
         Such lines are left where a run was killed after its last checkpoint: the
         resumed run writes them again.
         """
-        kept = _keep_up_to(folder, step)
-        self.last_validated = max(
-            (
-                line["step"]
-                for line in kept
-                if any(name.startswith(_VALIDATION) for name in line)
-            ),
-            default=0,
-        )
-        self._lines = folder.metrics_log.open("a", encoding="utf-8")
-        self._events = tensorboardX.SummaryWriter(
-            str(folder.tensorboard), purge_step=step + 1
-        )
+        kept = _keep_up_to(folder, step) if processes.is_first() else []
+        validated = [
+            line["step"]
+            for line in kept
+            if any(name.startswith(_VALIDATION) for name in line)
+        ]
+        self.last_validated = processes.agree(max(validated, default=0))
+        if processes.is_first():
+            self._lines = folder.metrics_log.open("a", encoding="utf-8")
+            self._events = tensorboardX.SummaryWriter(
+                str(folder.tensorboard), purge_step=step + 1
+            )
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Writes scalars of one step; nested mappings become names like a/b."""
         if _VALIDATION in metrics:
             self.last_validated = step
+        if not processes.is_first():
+            return
         flat = {name: value for name, value in _flatten(metrics) if value is not None}
         self._lines.write(json.dumps({"step": step, **flat}) + "\n")
         self._lines.flush()
@@ -51,8 +55,9 @@ class MetricWriter:
 
     def close(self) -> None:
         """Writes out what is still held back."""
-        self._lines.close()
-        self._events.close()
+        if processes.is_first():
+            self._lines.close()
+            self._events.close()
 
 
 def _flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,13 +9,15 @@ initial_weights.json    what became of the tensors of config.initial_weights
 checkpoints/       train states
 metrics.jsonl      curves, one JSON object a line; the same for TensorBoard in
 tensorboard/
+heartbeats/        how each process of the run is, as `mlgcn status` shows it
+profile/           traces of `mlgcn train --profile_steps`
+stuck-process*.txt stacks of a process that its watchdog ended
 metrics.json, per_label.csv, predictions.npz    results of `mlgcn evaluate`
 """
 
 import contextlib
 import fcntl
 import os
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +25,7 @@ import ml_collections
 
 from mlgcn_jax.data import config_dict, dataset, files, labels
 from mlgcn_jax.graph import label_graph, statistics
-from mlgcn_jax.runs import checksums
+from mlgcn_jax.runs import checksums, run_paths
 
 # Keys that say how a run is carried out and not what it computes.
 MAY_CHANGE = frozenset(
@@ -37,27 +39,13 @@ MAY_CHANGE = frozenset(
         "keep_checkpoints",
         "evaluate_every_epochs",
         "log_every_steps",
+        "stuck_after_s",
     }
 )
 
 
-class RunFolder:
+class RunFolder(run_paths.RunPaths):
     """Paths of one run, and what is read from and written to them."""
-
-    def __init__(self, workdir: pathlib.Path):
-        """Names the files; nothing is touched."""
-        self.workdir = workdir
-        self.config = workdir / "config.json"
-        self.dataset = workdir / "dataset.json"
-        self.labels = workdir / "labels.csv"
-        self.label_graph = workdir / "label_graph.npz"
-        self.initial_weights = workdir / "initial_weights.json"
-        self.checkpoints = workdir / "checkpoints"
-        self.metrics_log = workdir / "metrics.jsonl"
-        self.tensorboard = workdir / "tensorboard"
-        self.metrics = workdir / "metrics.json"
-        self.per_label = workdir / "per_label.csv"
-        self.predictions = workdir / "predictions.npz"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ _AT_LEAST = {
     "keep_checkpoints": 1,
     "evaluate_every_epochs": 1,
     "log_every_steps": 1,
+    "stuck_after_s": 0,
 }
 
 

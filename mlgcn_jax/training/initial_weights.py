@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from mlgcn_jax.data import config_dict, files
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import run_folder, train_state
+from mlgcn_jax.runs import processes, run_folder, train_state
 
 
 def check(path: pathlib.Path, config: config_dict.ConfigDict) -> None:
@@ -43,7 +43,9 @@ def load(
     gather = jax.jit(lambda tree: tree, out_shardings=meshes.replicated(mesh))
     initialised = jax.device_get(gather(state.variables))
     params, batch_stats, report = _read(path, initialised)
-    files.write_json(folder.initial_weights, {"file": str(path), **report._asdict()})
+    if processes.is_first():
+        content = {"file": str(path), **report._asdict()}
+        files.write_json(folder.initial_weights, content)
     logging.info(
         "initial weights: %d tensors of %s; %s; details in %s",
         len(report.used),

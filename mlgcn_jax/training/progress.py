@@ -9,6 +9,7 @@ import jax
 from absl import logging
 
 from mlgcn_jax.runs import metric_writer
+from mlgcn_jax.training import memory, vital_signs
 
 
 class NonFiniteError(ValueError):
@@ -24,6 +25,7 @@ class Progress:
     def __init__(
         self,
         writer: metric_writer.MetricWriter,
+        signs: vital_signs.VitalSigns,
         *,
         batch_size: int,
         step: int,
@@ -32,12 +34,17 @@ class Progress:
     ):
         """Starts the clock at `step` of `num_steps`."""
         self._writer = writer
+        self._signs = signs
         self._batch_size = batch_size
         self._num_steps = num_steps
         self._steps_per_epoch = steps_per_epoch
         self._step = step
         self._compiled = False
         self._pending: list[dict[str, jax.Array]] = []
+        self._signs.enter(vital_signs.COMPILING)
+        self._signs.report(
+            {"step": step, "num_steps": num_steps, "steps_per_epoch": steps_per_epoch}
+        )
         self.resume_clock()
 
     def add(self, step_metrics: dict[str, jax.Array], *, data_wait_s: float) -> None:
@@ -51,7 +58,9 @@ class Progress:
             seconds = time.perf_counter() - self._start
             logging.info("the first step took %.1f s with its compilation", seconds)
             self._compiled = True
+            self._signs.enter(vital_signs.TRAINING)
             self.resume_clock()
+        self._signs.beat(f"step {self._step + len(self._pending)} was started")
 
     def report(self) -> None:
         """Writes and logs the mean of what was gathered since the last report.
@@ -63,6 +72,9 @@ class Progress:
         """
         if not self._pending:
             return
+        for step, step_metrics in enumerate(self._pending, start=self._step + 1):
+            jax.block_until_ready(step_metrics)
+            self._signs.beat(f"step {step} was done")
         fetched = jax.device_get(self._pending)
         elapsed_s = time.perf_counter() - self._start
         for step, step_metrics in enumerate(fetched, start=self._step + 1):
@@ -79,6 +91,7 @@ class Progress:
         )
         if self._timed_steps:
             step_s = elapsed_s / self._timed_steps
+            means["step_s"] = step_s
             means["images_per_s"] = self._batch_size / step_s
             means["data_wait_share"] = self._data_wait_s / elapsed_s
             left_s = round(step_s * (self._num_steps - self._step))
@@ -87,7 +100,9 @@ class Progress:
                 f"({100 * means['data_wait_share']:.0f}% waiting for data)  "
                 f"{datetime.timedelta(seconds=left_s)} left"
             )
+        means |= memory.in_use()
         self._writer.write(self._step, means)
+        self._signs.report({"step": self._step, **means})
         logging.info("%s", text)
         self._pending = []
         self.resume_clock()

@@ -8,12 +8,14 @@ import jax
 from absl import logging
 
 from mlgcn_jax.data import config_dict, dataset, input_pipeline
-from mlgcn_jax.evaluation import evaluate, metrics, scoring
+from mlgcn_jax.evaluation import metrics, scoring, shares
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoints,
     compilation_cache,
+    heartbeats,
     metric_writer,
+    processes,
     run_folder,
     train_state,
 )
@@ -23,18 +25,25 @@ from mlgcn_jax.training import (
     initial_weights,
     interruption,
     optimizer,
+    profile,
     progress,
     train_step,
+    vital_signs,
 )
+
+_NOTHING_SAVED = -1
 
 
 def train_and_evaluate(
-    config: config_dict.ConfigDict, workdir: pathlib.Path
+    config: config_dict.ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    profile_steps: range = range(0),
 ) -> int | None:
     """Trains the run in `workdir`, from its newest whole checkpoint if it has one.
 
     Stopping and going on gives the same parameters, bit for bit, as never having
-    stopped (same devices).
+    stopped (same devices). Steps of `profile_steps`, 1 the first, are traced.
 
     Returns:
         The number of the signal that asked it to stop, with everything saved (in its
@@ -47,8 +56,16 @@ def train_and_evaluate(
     """
     config_ranges.check(config)
     folder = run_folder.RunFolder(workdir)
-    with folder.locked(), interruption.catch_signals() as interrupted:
-        _train(config, folder, interrupted)
+    with contextlib.ExitStack() as stack:
+        if processes.is_first():
+            stack.enter_context(folder.locked())
+        interrupted = stack.enter_context(interruption.catch_signals())
+        signs = stack.enter_context(
+            vital_signs.shown(folder, stuck_after_s=config.stuck_after_s)
+        )
+        _train(config, folder, interrupted, signs, profile_steps)
+        stopped = interrupted.signal is not None
+        signs.enter(heartbeats.STOPPED if stopped else heartbeats.FINISHED)
     return interrupted.signal
 
 
@@ -56,6 +73,8 @@ def _train(
     config: config_dict.ConfigDict,
     folder: run_folder.RunFolder,
     interrupted: interruption.Interruption,
+    signs: vital_signs.VitalSigns,
+    profile_steps: range,
 ) -> None:
     # --- Devices and dataset ---
     compilation_cache.enable()
@@ -69,13 +88,10 @@ def _train(
     num_steps = round(config.num_epochs * steps_per_epoch)
 
     # --- Run folder and label graph: new, or as they were when the run stopped ---
-    step = checkpoints.latest_step(folder.checkpoints)
-    if step is None:
-        graph, counted = from_dataset.create_label_graph(config.graph, data)
-        folder.create(config, data, graph, counted)
-    else:
-        folder.reopen(config, data)
-        graph, _ = label_graph.load_label_graph(folder.label_graph)
+    step = _open_folder(config, folder, data) if processes.is_first() else None
+    step = processes.agree(_NOTHING_SAVED if step is None else step)
+    is_new = step == _NOTHING_SAVED
+    graph, _ = label_graph.load_label_graph(folder.label_graph)
 
     # --- Model, optimiser, step ---
     schedule = optimizer.create_schedule(
@@ -86,20 +102,24 @@ def _train(
     step_fn = train_step.create_train_step(
         config, graphdef, tx, schedule, mesh, num_labels=num_labels
     )
+    # Each process scores a share of its own, with its devices alone.
+    rows = meshes.rows_of_process(config.batch_size, mesh)
     scorer = scoring.Scorer(
-        graphdef, mesh, image_size=config.image_size, batch_size=config.batch_size
+        graphdef,
+        meshes.create_local_mesh(),
+        image_size=config.image_size,
+        batch_size=rows.stop - rows.start,
     )
 
     # --- State: new, or as it was ---
-    is_new = step is None
-    if step is None:
+    if is_new:
         step = 0
         state = train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
         if config.initial_weights:
             path = pathlib.Path(config.initial_weights).expanduser()
             state = initial_weights.load(path, state, folder, mesh)
     else:
-        checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
+        signs.enter(vital_signs.RESTORING)
         abstract = train_state.abstract_train_state(
             config, tx, mesh, num_labels=num_labels
         )
@@ -111,7 +131,8 @@ def _train(
         ),
     )
     logging.info(
-        "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s)",
+        "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s) "
+        "of %d process(es)",
         f"resuming at step {step}" if step else "starting",
         num_labels,
         data.num_examples("train"),
@@ -119,6 +140,7 @@ def _train(
         config.batch_size,
         mesh.size,
         jax.default_backend(),
+        processes.count(),
     )
 
     # --- Loop ---
@@ -142,12 +164,19 @@ def _train(
                     seed=config.seed,
                     start_step=step,
                     num_threads=config.num_threads,
+                    rows=rows,
                 )
+            )
+        )
+        profiler = stack.enter_context(
+            profile.profiling(
+                profile_steps, folder.profile, step=step, num_steps=num_steps
             )
         )
         stack.enter_context(jax.transfer_guard("disallow"))
         reporter = progress.Progress(
             writer,
+            signs,
             batch_size=config.batch_size,
             step=step,
             num_steps=num_steps,
@@ -162,13 +191,17 @@ def _train(
         saved_step = step
         try:
             while True:
+                profiler.after(step, state)
                 # First in the loop: a run that was killed here validates after all.
                 if (
                     is_due(step, every_epochs=config.evaluate_every_epochs)
                     and step > writer.last_validated
                 ):
-                    scorer.load(state.ema or state.variables, graph)
-                    _validate(config, data, scorer, step, writer, interrupted)
+                    with signs.during(vital_signs.VALIDATING):
+                        scorer.load(state.ema or state.variables, graph)
+                        _validate(
+                            config, data, scorer, step, writer, interrupted, signs
+                        )
                     reporter.resume_clock()
                 if step == num_steps:
                     return
@@ -176,7 +209,7 @@ def _train(
                 wait_start = time.perf_counter()
                 batch = next(batches)
                 data_wait_s = time.perf_counter() - wait_start
-                batch = jax.device_put(batch, meshes.batch_sharded(mesh))
+                batch = meshes.put_batch(batch, config.batch_size, mesh)
                 state, step_metrics = step_fn(state, batch, graph)
                 step += 1
                 reporter.add(step_metrics, data_wait_s=data_wait_s)
@@ -184,13 +217,29 @@ def _train(
                     reporter.report()
                 # Due at the end of an epoch, so what is saved was found finite.
                 if is_due(step, every_epochs=config.checkpoint_every_epochs):
-                    saver.save(state)
+                    with signs.during(vital_signs.SAVING):
+                        saver.save(state)
                     saved_step = step
         except interruption.Interrupted:
             if step > saved_step:
                 reporter.report()
-                saver.save(state)
+                with signs.during(vital_signs.SAVING):
+                    saver.save(state)
             logging.info("stopped by a signal at step %d; everything is saved", step)
+
+
+def _open_folder(
+    config: config_dict.ConfigDict, folder: run_folder.RunFolder, data: dataset.Dataset
+) -> int | None:
+    """Makes the folder of a new run; returns the step to go on from in another's."""
+    step = checkpoints.latest_step(folder.checkpoints)
+    if step is None:
+        graph, counted = from_dataset.create_label_graph(config.graph, data)
+        folder.create(config, data, graph, counted)
+    else:
+        folder.reopen(config, data)
+        checkpoints.set_damaged_aside(folder.checkpoints, newer_than=step)
+    return step
 
 
 def _validate(
@@ -200,18 +249,26 @@ def _validate(
     step: int,
     writer: metric_writer.MetricWriter,
     interrupted: interruption.Interruption,
+    signs: vital_signs.VitalSigns,
 ) -> None:
     """Evaluates the validation split and adds the result to the curves."""
-    predictions = evaluate.predict_split(
+    scorer.compile(scorer.batch_size)
+
+    def before_batch() -> None:
+        signs.beat("a batch was validated")
+        interrupted.check()
+
+    scores, labels = shares.score_split(
         scorer,
         data,
         "validation",
         image_size=config.image_size,
-        batch_size=config.batch_size,
+        batch_size=scorer.batch_size,
         num_threads=config.num_threads,
-        before_batch=interrupted.check,
+        before_batch=before_batch,
     )
-    computed = metrics.compute_metrics(predictions.scores, predictions.labels)
+    signs.enter(vital_signs.VALIDATING)  # nor how long the metrics take
+    computed = metrics.compute_metrics(scores, labels)
     writer.write(step, {"validation": computed})
     logging.info(
         "step %d  validation mAP %s  CF1 %.3f  OF1 %.3f",
