@@ -12,6 +12,8 @@ from mlgcn_jax.training import config_ranges
     [
         ("num_epochs", -1, "config.num_epochs=-1 must be at least 0"),
         ("batch_size", 0, "config.batch_size=0 must be at least 1"),
+        ("accumulation_steps", 0, "accumulation_steps=0 must be at least 1"),
+        ("label_shards", 0, "label_shards=0 must be at least 1"),
         ("seed", -1, "config.seed=-1 must be at least 0"),
         ("seed", 2**32, "must be less than"),
         ("model__hidden_features", 0, "must be at least 1"),

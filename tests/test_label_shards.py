@@ -44,7 +44,7 @@ def losses_of(case: Case, num_steps: int) -> list[float]:
 def test_losses_do_not_depend_on_the_mesh(head):
     """The devices as a grid of (8, 1), (4, 2), (2, 4) and (1, 8), ten steps."""
     expected = losses_of(make_case(head, 1), 10)
-    assert expected[-1] < 0.97 * expected[0]  # it learns: updates matter
+    assert expected[-1] < 0.995 * expected[0]  # it learns: updates matter
     for label_shards in (2, 4, 8):
         found = losses_of(make_case(head, label_shards), 10)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -119,12 +119,15 @@ def test_a_device_has_an_eighth_of_what_has_labels(head, num_labels):
         "graph__embedding_dim": 48,
     }
     whole = make_case(head, 1, **more).compile().memory_analysis()
-    compiled = make_case(head, 8, **more).compile()
+    case = make_case(head, 8, **more)
+    compiled = case.compile()
     split = compiled.memory_analysis()
-    # What is not of labels: the state of the backbone, the edges.
-    backbone_bytes = 3 * 4 * 15_000 + 3 * 4 * 4 * num_labels
-    held = split.argument_size_in_bytes - backbone_bytes
-    assert held < 0.2 * (whole.argument_size_in_bytes - backbone_bytes)
+    # What is not of labels: state of the backbone and of graph convolutions, edges.
+    state = jax.tree.leaves(case.abstract_state())
+    others = [x for x in state if num_labels not in x.shape]
+    other_bytes = 4 * (sum(x.size for x in others) + 3 * 4 * num_labels)
+    held = split.argument_size_in_bytes - other_bytes
+    assert held < 0.2 * (whole.argument_size_in_bytes - other_bytes)
     assert split.temp_size_in_bytes < 0.35 * whole.temp_size_in_bytes
     # A device's part of an array of labels and features, where messages go along four
     # edges a label; the stem's map of an image is no larger.

@@ -162,7 +162,11 @@ def _find_largest_batch(
     num_labels: int,
     max_compilations: int,
 ) -> Plan:
-    def peak_bytes(images_per_chip: int) -> int | None:
+    # Micro-batches have the same number of images, so all of them get one more.
+    parts = config.accumulation_steps
+
+    def peak_bytes(images_per_part: int) -> int | None:
+        images_per_chip = images_per_part * parts
         larger = config.copy_and_resolve_references()
         larger.batch_size = images_per_chip * topology.num_chips
         compiled = _compile(larger, topology, mesh, num_labels=num_labels)
@@ -174,24 +178,24 @@ def _find_largest_batch(
         )
         return peak
 
-    images_per_chip = config.batch_size // topology.num_chips
+    images_per_part = config.batch_size // topology.num_chips // parts
     found = largest_batch.search(
         peak_bytes,
         known={
             0: first.state_bytes,
-            images_per_chip: None if first.costs is None else first.costs.peak_bytes,
+            images_per_part: None if first.costs is None else first.costs.peak_bytes,
         },
         memory_bytes=topology.chip.hbm_bytes,
         max_compilations=max_compilations,
     )
     if found.is_exact:
-        limit = "one image more does not"
+        limit = f"{parts} more do not" if parts > 1 else "one image more does not"
     elif found.too_many is None:
         limit = "how many do not was not found"
     else:
-        limit = f"{found.too_many:,} do not"
+        limit = f"{found.too_many * parts:,} do not"
     how = f"it fits and {limit}, in {found.compilations} more compilations"
-    return {"largest_batch_per_chip": found.fits, "largest_batch_how": how}
+    return {"largest_batch_per_chip": found.fits * parts, "largest_batch_how": how}
 
 
 def lower(
