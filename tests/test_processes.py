@@ -31,23 +31,16 @@ def losses(workdir: pathlib.Path) -> list[float]:
     return [line["loss"] for line in curves(workdir) if "loss" in line]
 
 
-@pytest.mark.parametrize(
-    ("num_processes", "devices_each", "options"),
-    [(2, 1, LONG), (2, 2, (*LONG, "--config.label_shards=2")), (4, 1, LONG)],
-    ids=["2x1", "2x2, labels shared", "4x1"],
-)
-def test_several_processes_compute_what_one_does(
-    alone, data_dir, tmp_path, num_processes, devices_each, options
-):
-    workdir = tmp_path / "run"
-    started = start(
-        workdir,
-        data_dir,
-        num_processes=num_processes,
-        devices_each=devices_each,
-        options=options,
-    )
-    assert wait(started) == [0] * num_processes, said(workdir)
+@pytest.fixture(scope="module")
+def by_two(data_dir, tmp_path_factory) -> pathlib.Path:
+    """The same run by two processes with a device each."""
+    workdir = tmp_path_factory.mktemp("by_two") / "run"
+    started = start(workdir, data_dir, num_processes=2, options=LONG)
+    assert wait(started) == [0, 0], said(workdir)
+    return workdir
+
+
+def check_equal(workdir: pathlib.Path, alone: pathlib.Path) -> None:
     assert len(losses(workdir)) >= 50
     np.testing.assert_allclose(losses(workdir), losses(alone), rtol=1e-5)
     validations = [
@@ -57,6 +50,20 @@ def test_several_processes_compute_what_one_does(
     assert len(validations[0]) == len(validations[1]) == 10
     for ours, theirs in zip(*validations, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_two_processes_compute_what_one_does(alone, by_two):
+    check_equal(by_two, alone)
+
+
+def test_two_processes_with_two_devices_each_share_the_labels(
+    alone, data_dir, tmp_path
+):
+    workdir = tmp_path / "run"
+    options = (*LONG, "--config.label_shards=2")
+    started = start(workdir, data_dir, num_processes=2, devices_each=2, options=options)
+    assert wait(started) == [0, 0], said(workdir)
+    check_equal(workdir, alone)
 
 
 def test_a_signal_to_any_process_saves_and_another_number_of_them_goes_on(
@@ -93,8 +100,7 @@ def test_the_others_end_when_one_is_killed(data_dir, tmp_path, victim):
 
 def test_lost_processes_start_again_and_end_as_if_nothing_had_been(data_dir, tmp_path):
     options = [*LONG, "--max_restarts=3"]
-    whole, disturbed = tmp_path / "whole", tmp_path / "disturbed"
-    assert wait(start(whole, data_dir, num_processes=2, options=LONG)) == [0, 0]
+    disturbed = tmp_path / "disturbed"
     started = start(disturbed, data_dir, num_processes=2, options=options)
     wait_for_step(disturbed, 12, started)
     heartbeats = [
@@ -104,5 +110,5 @@ def test_lost_processes_start_again_and_end_as_if_nothing_had_been(data_dir, tmp
     os.kill(heartbeats[1]["pid"], signal.SIGKILL)
     assert wait(started) == [0, 0], said(disturbed)
     jax.tree.map(
-        np.testing.assert_array_equal, final_state(whole), final_state(disturbed)
+        np.testing.assert_array_equal, final_state(by_two), final_state(disturbed)
     )

@@ -1,6 +1,7 @@
 """Runs that are stopped: they save, say so, and go on as if nothing had been."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -62,18 +63,12 @@ def test_a_signal_in_the_last_moment_is_told_though_the_run_is_done(
     assert run_folder.RunFolder(tmp_path).metrics_log.read_text() == log
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
-)
-def test_a_stopped_run_goes_on_bit_for_bit(data_dir, tmp_path, number, status):
-    """A signal in the middle of an epoch, then the same command again."""
-    command = [
-        sys.executable,
-        "-m",
-        "mlgcn_jax.cli",
-        "train",
+def train_command(data_dir: pathlib.Path, workdir: pathlib.Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "mlgcn_jax.cli", "train"),
         f"--config={TINY_CONFIG}",
         f"--config.data_dir={data_dir}",
+        f"--workdir={workdir}",
         "--config.num_epochs=40",
         "--config.optimizer.schedule=warmup_cosine",
         "--config.optimizer.ema_decay=0.9",
@@ -81,32 +76,44 @@ def test_a_stopped_run_goes_on_bit_for_bit(data_dir, tmp_path, number, status):
         "--config.evaluate_every_epochs=20",
         "--config.checkpoint_every_epochs=40",
     ]
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    subprocess.run(
-        [*command, f"--workdir={whole}"], check=True, env=environment, timeout=300
-    )
-    with subprocess.Popen(
-        [*command, f"--workdir={stopped}"], env=environment
-    ) as process:
-        log = run_folder.RunFolder(stopped).metrics_log
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    return {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+@pytest.fixture(scope="module")
+def whole(data_dir, environment, tmp_path_factory) -> pathlib.Path:
+    """The run that nothing stopped."""
+    workdir = tmp_path_factory.mktemp("whole")
+    command = train_command(data_dir, workdir)
+    subprocess.run(command, check=True, env=environment, timeout=300)
+    return workdir
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_a_stopped_run_goes_on_bit_for_bit(
+    data_dir, environment, whole, tmp_path, number, status
+):
+    """A signal in the middle of an epoch, then the same command again."""
+    command = train_command(data_dir, tmp_path)
+    with subprocess.Popen(command, env=environment) as process:
+        log = run_folder.RunFolder(tmp_path).metrics_log
         while not log.exists() or log.read_text().count("\n") < 8:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(number)
         assert process.wait(timeout=120) == status
-    saved = checkpoints.latest_step(run_folder.RunFolder(stopped).checkpoints)
+    saved = checkpoints.latest_step(run_folder.RunFolder(tmp_path).checkpoints)
     total = curves(whole)[-1]["step"]
     assert saved is not None and 8 <= saved < total
-    subprocess.run(
-        [*command, f"--workdir={stopped}"], check=True, env=environment, timeout=300
-    )
+    subprocess.run(command, check=True, env=environment, timeout=300)
     jax.tree.map(
-        np.testing.assert_array_equal, final_state(stopped), final_state(whole)
+        np.testing.assert_array_equal, final_state(tmp_path), final_state(whole)
     )
-    assert [line["step"] for line in curves(stopped)] == [
+    assert [line["step"] for line in curves(tmp_path)] == [
         line["step"] for line in curves(whole)
     ]
