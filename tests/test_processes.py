@@ -98,7 +98,9 @@ def test_the_others_end_when_one_is_killed(data_dir, tmp_path, victim):
     assert "another process" in log.splitlines()[-1], log
 
 
-def test_lost_processes_start_again_and_end_as_if_nothing_had_been(data_dir, tmp_path):
+def test_lost_processes_start_again_and_end_as_if_nothing_had_been(
+    by_two, data_dir, tmp_path
+):
     options = [*LONG, "--max_restarts=3"]
     disturbed = tmp_path / "disturbed"
     started = start(disturbed, data_dir, num_processes=2, options=options)
