@@ -50,11 +50,10 @@ def test_losses_do_not_depend_on_the_mesh(head):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("head", ["linear", "one_hot"])
-def test_labels_that_do_not_divide_evenly_make_no_difference(head):
+def test_labels_that_do_not_divide_evenly_make_no_difference():
     """23 labels, which no eight devices can share evenly."""
-    one, history = make_case(head, 1, num_labels=23).train(3)
-    split, split_history = make_case(head, 8, num_labels=23).train(3)
+    one, history = make_case("linear", 1, num_labels=23).train(3)
+    split, split_history = make_case("linear", 8, num_labels=23).train(3)
     np.testing.assert_allclose(
         [metrics["loss"] for metrics in split_history],
         [metrics["loss"] for metrics in history],
