@@ -31,9 +31,6 @@ _DEBUG = flags.DEFINE_boolean(
     "debug", False, "Show where an error came from, and what the libraries log."
 )
 
-_FAILURE = 1
-_WRONG_CALL = 2
-
 
 def main() -> int:
     """Runs the stage that the command line names; returns the exit status."""
@@ -46,7 +43,7 @@ def main() -> int:
             return 0
         if stage not in STAGES:
             found = f"unknown stage {stage!r}" if stage else "no stage is given"
-            return _report("mlgcn", f"{found}\n\n{_usage()}", _WRONG_CALL)
+            return _report("mlgcn", f"{found}\n\n{_usage()}", exit_status.WRONG_CALL)
         # Only the chosen one: two stages may give a flag the same name.
         module = importlib.import_module(f"mlgcn_jax.commands.{stage}")
         if "-h" in arguments or "--help" in arguments:
@@ -67,23 +64,23 @@ def _run(module: types.ModuleType, name: str, arguments: list[str]) -> int:
         if "config" in flags.FLAGS:
             flags.FLAGS.config.keys()  # raises what kept the file from being opened
     except flags.Error as error:
-        return _report(name, f"{error}; see {name} --help", _WRONG_CALL)
+        return _report(name, f"{error}; see {name} --help", exit_status.WRONG_CALL)
     except Exception as error:  # a config file is a program and may raise anything
         if "--debug" in arguments:
             raise
-        return _report(name, _config_fault(error), _WRONG_CALL)
+        return _report(name, _config_fault(error), exit_status.WRONG_CALL)
     _log_to_stderr()
     try:
         return module.main(remaining) or 0
     except app.UsageError as error:
-        return _report(name, f"{error}; see {name} --help", _WRONG_CALL)
+        return _report(name, f"{error}; see {name} --help", exit_status.WRONG_CALL)
     except BrokenPipeError:  # the reader of the output, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILURE
+        return exit_status.FAILURE
     except (ValueError, OSError) as error:  # those with a message for the user
         if _DEBUG.value:
             raise
-        return _report(name, f"{error} (--debug shows where)", _FAILURE)
+        return _report(name, f"{error} (--debug shows where)", exit_status.FAILURE)
 
 
 def _config_fault(error: Exception) -> str:

@@ -10,6 +10,7 @@ undisturbed run, bit for bit or, with --other_counts, to 1e-4 of each tensor's l
 entry; so no batch was left out or given twice.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import crawl_folders
 import jax
@@ -158,21 +159,17 @@ def _flip_bit(path: pathlib.Path, chance: random.Random) -> None:
     path.write_bytes(content)
 
 
-class _limited_files:
+@contextlib.contextmanager
+def _limited_files(is_limited: bool) -> Iterator[None]:
     """Lets files grow to 9 kB, as on a full disk, in what is started inside."""
-
-    def __init__(self, is_limited: bool):
-        self._is_limited = is_limited
-
-    def __enter__(self) -> None:
-        self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        if self._is_limited:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            limit = (9 * 1024, self._before[1])
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-
-    def __exit__(self, *args: object) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if is_limited:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9 * 1024, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 _DO: dict[str, Callable[[Processes, pathlib.Path, random.Random], None]] = {

@@ -4,6 +4,8 @@ import signal
 
 from absl import app
 
+FAILURE = 1
+WRONG_CALL = 2
 PREEMPTED = 75  # EX_TEMPFAIL, by SIGTERM: start the same command again
 INTERRUPTED = 128 + signal.SIGINT
 

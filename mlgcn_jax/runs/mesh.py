@@ -10,6 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models.mesh_axes import DATA_AXIS, LABEL_AXIS
+from mlgcn_jax.runs import processes
 
 T = TypeVar("T")
 
@@ -94,7 +95,7 @@ def take_home(tree: T, mesh: Mesh) -> T:
 
     A single process has them where it needs them. All processes take part.
     """
-    if jax.process_count() == 1:
+    if processes.count() == 1:
         return tree
     (everywhere,) = {leaf.sharding.mesh for leaf in jax.tree.leaves(tree)}
     whole = jax.jit(_same, out_shardings=replicated(everywhere))(tree)

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 from absl import logging
 
+from mlgcn_jax.runs import processes
+
 
 def parse_steps(text: str) -> range:
     """Returns the steps that `A-B` names, both of them included.
@@ -84,7 +86,7 @@ def profiling(
             steps[-1],
             step,
         )
-    profiler = Profiler(steps, folder / f"process{jax.process_index()}")
+    profiler = Profiler(steps, folder / f"process{processes.index()}")
     try:
         yield profiler
     finally:

@@ -5,10 +5,11 @@ import pathlib
 import time
 
 import jax
+import optax
 from absl import logging
+from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, dataset, input_pipeline
-from mlgcn_jax.evaluation import metrics, scoring, shares
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoints,
@@ -30,6 +31,7 @@ from mlgcn_jax.training import (
     train_step,
     vital_signs,
 )
+from mlgcn_jax.training import validation as validations
 
 _NOTHING_SAVED = -1
 
@@ -38,7 +40,7 @@ def train_and_evaluate(
     config: config_dict.ConfigDict,
     workdir: pathlib.Path,
     *,
-    profile_steps: range = range(0),
+    profile_steps: range | None = None,
 ) -> int | None:
     """Trains the run in `workdir`, from its newest whole checkpoint if it has one.
 
@@ -63,7 +65,7 @@ def train_and_evaluate(
         signs = stack.enter_context(
             vital_signs.shown(folder, stuck_after_s=config.stuck_after_s)
         )
-        _train(config, folder, interrupted, signs, profile_steps)
+        _train(config, folder, interrupted, signs, profile_steps or range(0))
         stopped = interrupted.signal is not None
         signs.enter(heartbeats.STOPPED if stopped else heartbeats.FINISHED)
     return interrupted.signal
@@ -102,22 +104,12 @@ def _train(
     step_fn = train_step.create_train_step(
         config, graphdef, tx, schedule, mesh, num_labels=num_labels
     )
-    # Each process scores a share of its own, with its devices alone.
     rows = meshes.rows_of_process(config.batch_size, mesh)
-    scorer = scoring.Scorer(
-        graphdef,
-        meshes.create_local_mesh(label_shards=config.label_shards),
-        image_size=config.image_size,
-        batch_size=rows.stop - rows.start,
-    )
 
-    # --- State: new, or as it was ---
+    # --- State and label graph on the devices ---
     if is_new:
         step = 0
-        state = train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
-        if config.initial_weights:
-            path = pathlib.Path(config.initial_weights).expanduser()
-            state = initial_weights.load(path, state, folder, mesh)
+        state = _initial_state(config, folder, tx, mesh, num_labels=num_labels)
     else:
         signs.enter(vital_signs.RESTORING)
         abstract = train_state.abstract_train_state(
@@ -173,6 +165,15 @@ def _train(
                 profile_steps, folder.profile, step=step, num_steps=num_steps
             )
         )
+        validation = validations.Validation(
+            config,
+            data,
+            graphdef,
+            batch_size=rows.stop - rows.start,
+            writer=writer,
+            interrupted=interrupted,
+            signs=signs,
+        )
         stack.enter_context(jax.transfer_guard("disallow"))
         reporter = progress.Progress(
             writer,
@@ -203,11 +204,7 @@ def _train(
                     is_due(step, every_epochs=config.evaluate_every_epochs)
                     and step > writer.last_validated
                 ):
-                    with signs.during(vital_signs.VALIDATING):
-                        scorer.load(state.ema or state.variables, graph)
-                        _validate(
-                            config, data, scorer, step, writer, interrupted, signs
-                        )
+                    validation.run(step, state.ema or state.variables, graph)
                     reporter.resume_clock()
                 if step == num_steps:
                     return
@@ -248,38 +245,17 @@ def _open_folder(
     return step
 
 
-def _validate(
+def _initial_state(
     config: config_dict.ConfigDict,
-    data: dataset.Dataset,
-    scorer: scoring.Scorer,
-    step: int,
-    writer: metric_writer.MetricWriter,
-    interrupted: interruption.Interruption,
-    signs: vital_signs.VitalSigns,
-) -> None:
-    """Evaluates the validation split and adds the result to the curves."""
-    scorer.compile(scorer.batch_size)
-
-    def before_batch() -> None:
-        signs.beat("a batch was validated")
-        interrupted.check()
-
-    scores, labels = shares.score_split(
-        scorer,
-        data,
-        "validation",
-        image_size=config.image_size,
-        batch_size=scorer.batch_size,
-        num_threads=config.num_threads,
-        before_batch=before_batch,
-    )
-    signs.enter(vital_signs.VALIDATING)  # nor how long the metrics take
-    computed = metrics.compute_metrics(scores, labels)
-    writer.write(step, {"validation": computed})
-    logging.info(
-        "step %d  validation mAP %s  CF1 %.3f  OF1 %.3f",
-        step,
-        "-" if computed["mAP"] is None else f"{computed['mAP']:.3f}",
-        computed["CF1"],
-        computed["OF1"],
-    )
+    folder: run_folder.RunFolder,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    num_labels: int,
+) -> train_state.TrainState:
+    """Returns what a new run starts from: random, or with weights of a file."""
+    state = train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
+    if config.initial_weights:
+        path = pathlib.Path(config.initial_weights).expanduser()
+        state = initial_weights.load(path, state, folder, mesh)
+    return state

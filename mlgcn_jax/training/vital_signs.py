@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 from absl import logging
 
-from mlgcn_jax.runs import heartbeats, run_paths
+from mlgcn_jax.runs import heartbeats, processes, run_paths
 from mlgcn_jax.training import memory, watchdog
 
 _INTERVAL_S = 10.0
@@ -40,8 +39,8 @@ class VitalSigns:
         self._changed = threading.Event()
         self._ended = False
         self._told: dict[str, Any] = {
-            "process": jax.process_index(),
-            "num_processes": jax.process_count(),
+            "process": processes.index(),
+            "num_processes": processes.count(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": time.time(),
@@ -112,7 +111,7 @@ def shown(paths: run_paths.RunPaths, *, stuck_after_s: float) -> Iterator[VitalS
         paths: of the run.
         stuck_after_s: how long the watchdog waits for a sign; 0: it never bites.
     """
-    process, num_processes = jax.process_index(), jax.process_count()
+    process, num_processes = processes.index(), processes.count()
     if process == 0:
         heartbeats.remove_of_others(paths.heartbeats, num_processes)
     name = f"process {process} of {num_processes} (pid {os.getpid()} on "
