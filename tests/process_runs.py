@@ -28,17 +28,23 @@ def start(
     *,
     num_processes: int,
     devices_each: int = 1,
+    config: pathlib.Path = TINY_CONFIG,
+    cores: Sequence[int] | None = None,
     options: Sequence[str] = (),
 ) -> list[subprocess.Popen[str]]:
-    """Starts every process of a run; what they say goes to files beside the run."""
+    """Starts every process of a run; what they say goes to files beside the run.
+
+    With `cores` each has one of them to itself.
+    """
     coordinator = f"127.0.0.1:{free_port()}"
     workdir.parent.mkdir(parents=True, exist_ok=True)
     started = []
     for process_id in range(num_processes):
         log = workdir.with_name(f"{workdir.name}-{process_id}.log").open("a")
         command = [
+            *(() if cores is None else ("taskset", "-c", str(cores[process_id]))),
             *(sys.executable, "-m", "mlgcn_jax.cli", "train"),
-            f"--config={TINY_CONFIG}",
+            f"--config={config}",
             f"--config.data_dir={data_dir}",
             f"--workdir={workdir}",
             f"--coordinator={coordinator}",

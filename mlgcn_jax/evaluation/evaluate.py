@@ -109,7 +109,8 @@ def evaluate_run(
             data.directory,
             split,
         )
-    batch_size = meshes.round_up_batch_size(model.config.batch_size, mesh)
+    fitting = model.config.batch_size // model.config.accumulation_steps
+    batch_size = meshes.round_up_batch_size(fitting, mesh)
     scorer = scoring.Scorer(
         model.graphdef,
         mesh,

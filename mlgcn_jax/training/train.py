@@ -169,7 +169,7 @@ def _train(
             config,
             data,
             graphdef,
-            batch_size=rows.stop - rows.start,
+            batch_size=(rows.stop - rows.start) // config.accumulation_steps,
             writer=writer,
             interrupted=interrupted,
             signs=signs,
