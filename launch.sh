@@ -135,6 +135,8 @@ find_config() {
 }
 
 environment=$(find_environment)
+# A test mostly waits for one core; `./launch.sh test -n0` runs all in one process.
+in_two_processes=(--numprocesses=2 --dist=worksteal)
 case ${1:-} in
   -h | --help)
     usage
@@ -145,12 +147,12 @@ case ${1:-} in
   test)
     set_up dev
     cd "$root"
-    exec "$environment/bin/python" -m pytest "${@:2}"
+    exec "$environment/bin/python" -m pytest "${in_two_processes[@]}" "${@:2}"
     ;;
   parity)
     set_up torch
     cd "$root"
-    exec "$environment/bin/python" -m pytest tests/parity "${@:2}"
+    exec "$environment/bin/python" -m pytest "${in_two_processes[@]}" tests/parity "${@:2}"
     ;;
   "" | -*)
     usage >&2

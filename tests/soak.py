@@ -46,6 +46,7 @@ _OPTIONS = (
 )
 _MOST_STEPS_OF_A_LIFE = 8
 _END_S = 30.0
+_HANG_S = 120.0
 _TOLERANCE = 1e-4
 
 Processes = list[subprocess.Popen[str]]
@@ -92,8 +93,11 @@ def _live(
             wait_for_step(workdir, step, started, not_in=log_before)
         begin = time.monotonic()
         _DO[fault](started, workdir, chance)
-        statuses = [process.wait(timeout=120) for process in started]
+        statuses = [process.wait(timeout=_HANG_S) for process in started]
         seconds = time.monotonic() - begin
+    except subprocess.TimeoutExpired:
+        print(f"{number:3} {fault}: no end after {_HANG_S} s\n{said(workdir)}")
+        raise
     finally:
         for process in started:
             process.kill()
@@ -127,7 +131,7 @@ def _freeze(started: Processes, workdir: pathlib.Path, chance: random.Random) ->
     frozen.send_signal(signal.SIGSTOP)
     for process in started:
         if process is not frozen:
-            process.wait(timeout=120)
+            process.wait(timeout=_HANG_S)
     frozen.kill()
 
 

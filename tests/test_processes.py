@@ -114,3 +114,9 @@ def test_lost_processes_start_again_and_end_as_if_nothing_had_been(
     jax.tree.map(
         np.testing.assert_array_equal, final_state(by_two), final_state(disturbed)
     )
+
+
+def test_a_process_that_cannot_say_its_error_ends_with_it(tmp_path):
+    (tmp_path / "run-0.log").symlink_to("/dev/full")  # as on a full disk
+    started = start(tmp_path / "run", tmp_path / "no_dataset", num_processes=2)
+    assert wait(started) == [1, 1]

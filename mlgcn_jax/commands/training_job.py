@@ -83,10 +83,13 @@ def _run_together(place: cluster.Cluster, main: Callable[[], int]) -> int:
             logging.set_verbosity(logging.WARNING)
         status = main()
     except BaseException as error:
-        status = _report(place, error)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        status = exit_status.FAILURE
+        try:
+            status = _report(place, error)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # on a full disk nothing can be said either, if stderr is a file there
+            os._exit(status)
     jax.distributed.shutdown()
     return status
 
