@@ -13,6 +13,7 @@ from concurrent import futures
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+PYTEST = "python -m pytest --numprocesses=2 --dist=worksteal"
 
 # Stands for every Python: `-m venv DIR` copies it, `-m pip install` notes its arguments
 # and fails where a file says so.
@@ -95,13 +96,13 @@ def sandbox(tmp_path) -> Sandbox:
 
 def test_parity_adds_torch_and_runs_what_compares_with_it(sandbox):
     done = sandbox.launch("parity", "-x")
-    assert done.stdout == "python -m pytest tests/parity -x\n"
+    assert done.stdout == f"{PYTEST} tests/parity -x\n"
     assert "requirements/torch.txt" in sandbox.calls.read_text()
 
 
 def test_the_first_start_installs_and_the_second_is_silent(sandbox):
     first = sandbox.launch("test", "-k", "graph")
-    assert first.stdout == "python -m pytest -k graph\n"
+    assert first.stdout == f"{PYTEST} -k graph\n"
     (line,) = first.stderr.splitlines()
     assert line.startswith("setting up ")
     build, dev, project = sandbox.installs()
@@ -145,7 +146,7 @@ def test_a_registry_out_of_reach_is_told_and_tried_again(sandbox):
     for part in ("name resolution failed", "HTTPS_PROXY", "PIP_INDEX_URL", "setup.log"):
         assert part in message
     sandbox.fail_installs(False)
-    assert sandbox.launch("test").stdout == "python -m pytest\n"
+    assert sandbox.launch("test").stdout == f"{PYTEST}\n"
 
 
 def test_a_config_is_launched_with_its_folder_and_arguments(sandbox, tmp_path):
