@@ -272,7 +272,7 @@ def test_bad_tag_files_are_rejected(tmp_path):
     found = {(reject.id, reject.file): reject.reason for reject in rejects}
     assert found == {
         ("good", "good.png"): "another picture has the same name",
-        ("alone", "alone.jpg"): "no .txt tag file beside it",
+        ("alone", "alone.jpg"): "nothing says its tags: no metadata, no .txt beside it",
         ("latin", "latin.jpg"): "its .txt tag file is not UTF-8 text",
         ("link", "link.jpg"): "file is a link that leads outside the folder",
         ("sub/orphan", "sub/orphan.txt"): "no picture beside this tag file",
