@@ -113,6 +113,8 @@ class _Reader:
             return
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
                 try:
                     post = posts.read_post(json_fields.parse_object(line))
                     self._add_pages(post, line_file, page=post.page)
