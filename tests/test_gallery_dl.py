@@ -69,7 +69,7 @@ def test_tag_files_alone():
 def test_what_else_is_known_of_a_picture():
     pictures, _ = folders.read_folder(FIXTURES / "pixiv_original_tags")
     first = pictures[0]
-    assert (first.title, first.user) == ("work 81000001", "user1003")
+    assert (first.title, first.user) == ("work 81000001", "1003")
     assert first.source == "https://www.pixiv.net/artworks/81000001"
     assert first.translations == (
         (MAID, "maid"),

@@ -143,7 +143,11 @@ def test_tags(tmp_path, entry, tags):
     ((picture,), rejects) = folders.read_folder(tmp_path)
     assert rejects == []
     assert picture.tags == tags
-    assert (picture.title, picture.user) == ("", "")
+    assert (
+        picture.title
+        == picture.source.removeprefix("https://www.pixiv.net/artworks/7")
+        == ""
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class Post:
         tags: As written.
         translations: (tag, translation) where the site translates.
         title: "" where unknown, like the rest.
-        user: Who made it.
+        user: Who made it; on Pixiv the number.
         source: Where it comes from.
     """
 
@@ -116,7 +116,8 @@ def _words(value: Any) -> Any:
 
 
 def _user(value: Any) -> str:
-    return _text_or_empty(value.get("name") if isinstance(value, dict) else value)
+    number = value.get("id") if isinstance(value, dict) else value
+    return str(number) if type(number) is int else _text_or_empty(number)
 
 
 def _text_or_empty(value: Any) -> str:
