@@ -27,6 +27,7 @@ POST = {"category": "danbooru", "id": 12, "tag_string": "cat ears"}
         ("a.png", "a.png.json", WORK, ("12", 0)),
         ("a.png", "a.json", {**WORK, "num": 3}, ("12", 3)),
         ("A.PNG", "A.JSON", WORK, ("12", 0)),
+        ("a.jpg", "a.png.json", WORK, ("12", 0)),  # the suffix was put right
         ("77_p5.png", "77_p5.png.json", WORK, ("12", 0)),
         # What the entry lacks, the file name tells.
         ("12_p3.png", "12_p3.png.json", {"tags": []}, ("12", 3)),
@@ -58,6 +59,15 @@ def test_sidecar_belongs_to_picture(tmp_path, picture, sidecar, entry, expected)
     assert rejects == []
     assert [*tags_of(pictures)] == [expected or ("gelbooru-5", 0)]
     assert pictures[0].path == tmp_path / picture
+
+
+def test_a_name_with_dots_is_no_suffix(tmp_path):
+    add_file(tmp_path, "a.jpg")
+    add_json(tmp_path, "a.v2.json", WORK)
+    add_json(tmp_path, "a.jpg.json", {**WORK, "id": 13})
+    pictures, rejects = folders.read_folder(tmp_path)
+    assert [*tags_of(pictures)] == [("13", 0)]
+    assert reasons_of(rejects) == {"a.v2.json": "no picture beside this metadata file"}
 
 
 def test_closest_metadata_is_taken(tmp_path):

@@ -30,14 +30,23 @@ class MediaFiles:
                 self._by_work[name.site, name.number].append((name.page, file))
 
     def of_json(self, json_file: str) -> str | None:
-        """Returns the file, if any, of `cat.png.json` or `cat.json`: `cat.png`."""
+        """Returns the file, if any, of `cat.png.json` or `cat.json`: `cat.png`.
+
+        `cat.jpg` will do for `cat.png.json` where there is no `cat.png`: gallery-dl
+        changes suffixes to what the server sent.
+        """
         for ending in _JSON_ENDINGS:
-            if json_file.lower().endswith(ending):
-                described = json_file[: -len(ending)]
-                if described in self._files:
-                    return described
-                if described in self._by_stem:
-                    return self._by_stem[described]
+            if not json_file.lower().endswith(ending):
+                continue
+            described = json_file[: -len(ending)]
+            if described in self._files:
+                return described
+            stems = [described]
+            if tree.suffix(described) in images.SUFFIXES:
+                stems.append(tree.stem(described))
+            for stem in stems:
+                if stem in self._by_stem:
+                    return self._by_stem[stem]
         return None
 
     def of_work(self, directory: str, site: str, number: str) -> list[tuple[int, str]]:
