@@ -276,6 +276,23 @@ def test_bad_tag_files_are_rejected(tmp_path):
     assert len(found) == len(rejects)
 
 
+def test_names_tell_the_works_of_tag_files(tmp_path):
+    md5s = ["a" * 32, "b" * 32]
+    names = ["x/7_p1.png", "y/7_p1.png", *(f"site_5_{md5}.jpg" for md5 in md5s)]
+    for name in names:
+        layout_files.add_file(tmp_path, name)
+        layout_files.add_file(tmp_path, f"{name}.txt", name.encode())
+    pictures, rejects = folders.read_folder(tmp_path)
+    assert layout_files.tags_of(pictures) == {
+        ("site-5", 0): (names[2],),
+        ("7", 1): (names[0],),  # its second copy counts once
+    }
+    # The same number and another picture: told.
+    assert layout_files.reasons_of(rejects) == {
+        names[3]: "another picture has the same name"
+    }
+
+
 def test_metadata_is_preferred_to_tag_files(crawl):
     layout_files.add_file(crawl, "images/a.txt", b"dog")
     write_lines(crawl, ENTRY)

@@ -26,6 +26,7 @@ POST = {"category": "danbooru", "id": 12, "tag_string": "cat ears"}
         # Its own name says whose it is, and the entry which work: names may be any.
         ("a.png", "a.png.json", WORK, ("12", 0)),
         ("a.png", "a.json", {**WORK, "num": 3}, ("12", 3)),
+        ("12_p2.png", "12_p2.json", {**WORK, "num": None}, ("12", 2)),
         ("A.PNG", "A.JSON", WORK, ("12", 0)),
         ("a.jpg", "a.png.json", WORK, ("12", 0)),  # the suffix was put right
         ("77_p5.png", "77_p5.png.json", WORK, ("12", 0)),
@@ -93,6 +94,16 @@ def test_damaged_metadata_gives_way_to_sound(tmp_path):
     pictures, rejects = folders.read_folder(tmp_path)
     assert rejects == []
     assert tags_of(pictures) == {("12", 0): ("line",)}
+
+
+def test_json_that_says_no_tags_gives_way_to_tag_files(tmp_path):
+    for name in ("a", "b"):
+        add_file(tmp_path, f"{name}.png")
+        add_json(tmp_path, f"{name}.json", {"caption": "of some other tool"})
+    add_file(tmp_path, "a.txt", b"cat")
+    pictures, rejects = folders.read_folder(tmp_path)
+    assert tags_of(pictures) == {("a", 0): ("cat",)}
+    assert reasons_of(rejects) == {"b.png": "its metadata: lacks category, id"}
 
 
 def test_lines_by_id_and_number(tmp_path):
@@ -178,7 +189,7 @@ def test_tags(tmp_path, entry, tags):
         ({**WORK, "id": "\ud800"}, "not Unicode"),
         ({**WORK, "num": -1}, "num is not"),
         ({**WORK, "num": "0"}, "num is not"),
-        ({**WORK, "num": None}, "num is not"),
+        ({**WORK, "num": 0.5}, "num is not"),
         ({**WORK, "num": 2**31}, "num is not"),
         ({"category": "pixiv", "id": 12}, "lacks tags"),
         ({**WORK, "tags": None}, "lacks tags"),
@@ -215,6 +226,7 @@ def test_what_cannot_be_used_is_rejected(tmp_path):
         add_json(folder, f"{name}.json", WORK)
     add_json(folder, "13.json", {**WORK, "id": 13})
     add_json(folder, "info.json", WORK)
+    add_file(folder, "12_p0.zip.txt", b"its tags again")
     for name in ("12_p0.zip", "clip.mp4", "half.png.part", "alone.webp", "notes.md"):
         add_file(folder, name)
     (folder / "link.png").symlink_to(add_file(tmp_path, "private.png"))

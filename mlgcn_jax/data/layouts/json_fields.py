@@ -39,13 +39,13 @@ def read_text(entry: dict[str, Any], key: str) -> str:
     return str(value)
 
 
-def read_page(entry: dict[str, Any], key: str, default: int) -> int:
+def read_page(entry: dict[str, Any], key: str) -> int:
     """Returns the number of a page.
 
     Raises:
         UnusableError: It is no whole number from 0 to 2^31 - 1.
     """
-    page = entry.get(key, default)
+    page = entry[key]
     if type(page) is not int or not 0 <= page <= _MAX_PAGE:
         raise folder_contents.UnusableError(
             f"{key} is not a whole number from 0 to {_MAX_PAGE}"

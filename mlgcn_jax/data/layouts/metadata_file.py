@@ -70,7 +70,7 @@ def _make_picture(
         for key in ("id", "title", "user", "source", "license")
     }
     folder_contents.check_encodable(file, *texts.values())
-    page = json_fields.read_page(entry, "page", default=0)
+    page = json_fields.read_page({"page": 0, **entry}, "page")
     tags, translations = json_fields.read_tags(entry["tags"])
     return folder_contents.Picture(
         page=page,

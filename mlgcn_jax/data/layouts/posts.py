@@ -68,7 +68,7 @@ def read_post(entry: dict[str, Any], name: file_names.Name | None = None) -> Pos
     ]
     if missing:
         raise folder_contents.UnusableError(f"lacks {', '.join(missing)}")
-    page = None if "num" not in entry else json_fields.read_page(entry, "num", 0)
+    page = json_fields.read_page(entry, "num") if entry.get("num") is not None else None
     tags, translations = read_tags(entry)
     title, user = _text_or_empty(entry.get("title")), _user(entry.get("user"))
     source = _text_or_empty(entry.get("source"))

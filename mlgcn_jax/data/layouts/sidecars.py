@@ -26,7 +26,8 @@ def read(files: tree.Tree) -> folder_contents.Contents | None:
     """Returns the pictures that JSON describes; None where it describes none.
 
     Of several files that describe a picture the closest is taken: its own, then that of
-    its work, then a line of a .jsonl. A work that lies in two folders counts once.
+    its work, then a line of a .jsonl. Where none can be used but there is a tag file,
+    the picture is left to that. A work that lies in two folders counts once.
     """
     json_files = [file for file in files.files if tree.suffix(file) == ".json"]
     line_files = [file for file in files.files if tree.suffix(file) == ".jsonl"]
@@ -38,15 +39,22 @@ def read(files: tree.Tree) -> folder_contents.Contents | None:
         reader.read_work(file)
     for file in line_files:
         reader.read_lines(file)
-    if not reader.seen:
+    if not reader.described and not reader.faults():
         return None
     for file in without_own:
         if not _is_of_work(file) and os.path.basename(file) != _OF_A_FOLDER:
             reader.reject(file, "no picture beside this metadata file")
-    files.claim([*json_files, *line_files, *reader.seen])
-    for file in reader.seen:
-        files.claim(tag_files.beside(file))  # the same tags again
-    return reader.contents()
+    names = set(files.files)
+    faults = {
+        file: reject
+        for file, reject in reader.faults().items()
+        if tree.suffix(file) not in images.SUFFIXES
+        or names.isdisjoint(tag_files.beside(file))
+    }
+    files.claim([*json_files, *line_files])
+    for file in (*reader.described, *faults):
+        files.claim([file, *tag_files.beside(file)])  # the same tags again
+    return list(reader.pictures.values()), [*faults.values(), *reader.rejects]
 
 
 def _is_of_work(json_file: str) -> bool:
@@ -55,29 +63,29 @@ def _is_of_work(json_file: str) -> bool:
 
 
 class _Reader:
-    """Reads JSON files one by one, and gathers what they describe."""
+    """Reads JSON files one by one, and gathers what they describe.
+
+    Attributes:
+        pictures: (id, page) -> picture.
+        described: Files of pictures that can be used, second copies among them.
+        rejects: What is wrong with JSON that belongs to no file.
+    """
 
     def __init__(self, files: tree.Tree):
+        self.pictures: dict[tuple[str, int], folder_contents.Picture] = {}
+        self.described: set[str] = set()
+        self.rejects: list[folder_contents.Reject] = []
+        self._faults: dict[str, folder_contents.Reject] = {}
         self._checker = files.checker
         self._media = media_files.MediaFiles(files.files)
-        self._pictures: dict[tuple[str, int], folder_contents.Picture] = {}
-        self._described: set[str] = set()
-        self._faults: dict[str, folder_contents.Reject] = {}  # by file
-        self._rejects: list[folder_contents.Reject] = []
 
-    @property
-    def seen(self) -> set[str]:
-        """Files that something describes, well or badly."""
-        return self._described | self._faults.keys()
-
-    def contents(self) -> folder_contents.Contents:
-        """Returns the pictures found so far, and what was wrong."""
-        faults = [
-            reject
+    def faults(self) -> dict[str, folder_contents.Reject]:
+        """Returns file -> what is wrong with it or with all JSON that describes it."""
+        return {
+            file: reject
             for file, reject in self._faults.items()
-            if file not in self._described  # by other JSON, which is sound
-        ]
-        return list(self._pictures.values()), faults + self._rejects
+            if file not in self.described
+        }
 
     def read_own(self, json_file: str) -> bool:
         """Reads the JSON of one file; returns whether there is such a file."""
@@ -85,14 +93,15 @@ class _Reader:
         if file is None:
             return False
         name = file_names.parse(file)
+        of_name = name.page if name else 0
         try:
             post = posts.read_post(self._read_object(json_file), name)
         except folder_contents.UnusableError as error:
             id_ = file_names.work_id(name.site, name.number) if name else ""
-            reject = folder_contents.make_reject(id_, file, f"its metadata: {error}")
-            self._faults[file] = reject
+            self._faults[file] = folder_contents.make_reject(
+                id_, file, f"its metadata: {error}", page=of_name
+            )
         else:
-            of_name = name.page if name else 0
             self._add(post, of_name if post.page is None else post.page, file)
         return True
 
@@ -123,7 +132,7 @@ class _Reader:
 
     def reject(self, json_file: str, reason: str) -> None:
         """Notes what is wrong with a file of JSON."""
-        self._rejects.append(folder_contents.make_reject("", json_file, reason))
+        self.rejects.append(folder_contents.make_reject("", json_file, reason))
 
     def _read_object(self, json_file: str) -> dict[str, Any]:
         return json_fields.parse_object(self._checker.check(json_file).read_bytes())
@@ -144,7 +153,7 @@ class _Reader:
             self._add(post, found_page, file)
 
     def _add(self, post: posts.Post, page: int, file: str) -> None:
-        if file in self._described:
+        if file in self.described:
             return
         try:
             if tree.suffix(file) not in images.SUFFIXES:
@@ -158,6 +167,6 @@ class _Reader:
                 post.id, file, str(error), page=page
             )
             return
-        self._described.add(file)
+        self.described.add(file)
         # A second copy, from another search say, adds nothing.
-        self._pictures.setdefault((post.id, page), post.picture(page, path))
+        self.pictures.setdefault((post.id, page), post.picture(page, path))

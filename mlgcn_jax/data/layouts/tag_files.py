@@ -4,6 +4,7 @@ The text file holds the tags, separated by commas or newlines; `cat.png.txt`, as
 gallery-dl names it, will do as well. Subfolders are searched too.
 """
 
+import os
 import pathlib
 import re
 
@@ -35,8 +36,8 @@ def read(files: tree.Tree) -> folder_contents.Contents | None:
         id_, page = _identify(file)
         try:
             folder_contents.check_encodable(file)
-            if (id_, page) in pictures:
-                if file_names.parse(file):
+            if first := pictures.get((id_, page)):
+                if first.path.name == os.path.basename(file):
                     continue  # a second copy, from another search say
                 raise folder_contents.UnusableError("another picture has the same name")
             tags = _read_tag_file(files.checker.check(tag_file))
