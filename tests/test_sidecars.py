@@ -28,6 +28,8 @@ POST = {"category": "danbooru", "id": 12, "tag_string": "cat ears"}
         ("a.png", "a.json", {**WORK, "num": 3}, ("12", 3)),
         ("12_p2.png", "12_p2.json", {**WORK, "num": None}, ("12", 2)),
         ("A.PNG", "A.JSON", WORK, ("12", 0)),
+        ("a.png", "metadata/a.png.json", WORK, ("12", 0)),
+        ("x/a.png", "x/metadata/a.json", WORK, ("12", 0)),
         ("a.jpg", "a.png.json", WORK, ("12", 0)),  # the suffix was put right
         ("77_p5.png", "77_p5.png.json", WORK, ("12", 0)),
         # What the entry lacks, the file name tells.

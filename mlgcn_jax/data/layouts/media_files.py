@@ -1,6 +1,7 @@
 """Finds the pictures (and videos) that a JSON file belongs to, by their names."""
 
 import collections
+import os
 from collections.abc import Sequence
 
 from mlgcn_jax.data import images
@@ -32,21 +33,27 @@ class MediaFiles:
     def of_json(self, json_file: str) -> str | None:
         """Returns the file, if any, of `cat.png.json` or `cat.json`: `cat.png`.
 
-        `cat.jpg` will do for `cat.png.json` where there is no `cat.png`: gallery-dl
-        changes suffixes to what the server sent.
+        It lies beside the JSON, or one folder up: JSON is often kept in a subfolder.
         """
         for ending in _JSON_ENDINGS:
-            if not json_file.lower().endswith(ending):
-                continue
-            described = json_file[: -len(ending)]
-            if described in self._files:
-                return described
-            stems = [described]
-            if tree.suffix(described) in images.SUFFIXES:
-                stems.append(tree.stem(described))
-            for stem in stems:
-                if stem in self._by_stem:
-                    return self._by_stem[stem]
+            if json_file.lower().endswith(ending):
+                beside = json_file[: -len(ending)]
+                directory, name = os.path.split(beside)
+                above = os.path.join(os.path.dirname(directory), name)
+                for described in (beside, above):
+                    if file := self._named(described):
+                        return file
+        return None
+
+    def _named(self, described: str) -> str | None:
+        """Returns the file of this name, with another suffix or with any."""
+        if described in self._files:
+            return described
+        if described in self._by_stem:
+            return self._by_stem[described]
+        # gallery-dl changes suffixes to what the server sent: cat.png is cat.jpg then.
+        if tree.suffix(described) in images.SUFFIXES:
+            return self._by_stem.get(tree.stem(described))
         return None
 
     def of_work(self, directory: str, site: str, number: str) -> list[tuple[int, str]]:
