@@ -4,12 +4,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from absl import app
-from absl.testing import flagsaver
+from command_line import mlgcn
 from hypothesis import strategies as st
 from layout_files import add_file, add_json
 
-from mlgcn_jax.commands import tags
 from mlgcn_jax.data import alias_proposals, folder_contents, labels, tag_survey
 
 
@@ -199,17 +197,13 @@ def crawl(tmp_path):
     return folder
 
 
-def run_tags(*arguments, **flags):
-    with flagsaver.flagsaver(**flags):
-        tags.main(["mlgcn tags", *map(str, arguments)])
-
-
-def test_the_command_shows_and_writes(crawl, tmp_path, capsys):
+def test_the_command_shows_and_writes(crawl, tmp_path):
     given = tmp_path / "given.csv"
     given.write_text("label,aliases\ncat ears,ネコ耳\nhat,\n", encoding="utf-8")
-    target = tmp_path / "labels.csv"
-    run_tags(crawl, labels=str(given), write=str(target))
-    assert capsys.readouterr().out.splitlines() == [
+    output, _ = mlgcn(
+        *("tags", crawl, f"--labels={given}", "--write=labels.csv"), cwd=tmp_path
+    )
+    assert output.splitlines() == [
         "3 works, 3 pictures, 4 tags; 0 rejected",
         "",
         "labels, with all their aliases: 2",
@@ -225,29 +219,30 @@ def test_the_command_shows_and_writes(crawl, tmp_path, capsys):
         "tags that are neither label nor alias: 1",
         "        1  メイド (maid)",
         "",
-        f"written: {target}; edit it, then mlgcn build --labels={target}",
+        "written: labels.csv; edit it, then mlgcn build --labels=labels.csv",
     ]
-    assert target.read_text(encoding="utf-8") == (
+    assert (tmp_path / "labels.csv").read_text(encoding="utf-8") == (
         "label,aliases\ncat ears,ネコ耳|猫耳|ねこ耳\nhat,\n"
     )
 
 
-def test_the_command_drafts_and_keeps_what_is_there(crawl, tmp_path, capsys):
+def test_the_command_drafts_and_keeps_what_is_there(crawl, tmp_path):
     target = tmp_path / "labels.csv"
     target.write_text("mine")
-    with pytest.raises(FileExistsError, match="--overwrite replaces it"):
-        run_tags(crawl, write=str(target))
+    _, errors = mlgcn("tags", crawl, f"--write={target}", cwd=tmp_path, status=1)
+    assert "labels.csv is there already; --overwrite replaces it" in errors
     assert target.read_text() == "mine"
-    run_tags(crawl, write=str(target), overwrite=True, top=1)
+    output, _ = mlgcn(
+        *("tags", crawl, f"--write={target}", "--overwrite", "--top=1"), cwd=tmp_path
+    )
     assert labels.read_vocabulary(target).labels == ("猫耳",)
-    output = capsys.readouterr().out
     assert "        2  猫耳 (cat ears)\n" in output
     assert "neither label nor alias: 2\n" in output
     assert "      ...  (--top=2 shows all)\n" in output
 
 
 def test_wrong_calls(tmp_path):
-    with pytest.raises(app.UsageError, match="expected one folder"):
-        run_tags()
-    with pytest.raises(FileNotFoundError, match="is not a folder"):
-        run_tags(tmp_path / "none")
+    _, errors = mlgcn("tags", cwd=tmp_path, status=2)
+    assert "expected one folder" in errors
+    _, errors = mlgcn("tags", "none", cwd=tmp_path, status=1)
+    assert "none is not a folder" in errors
