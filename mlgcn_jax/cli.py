@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from mlgcn_jax.commands import exit_status
 
 STAGES = {
+    "tags": "show the tags of a folder, propose aliases, draft a labels.csv",
     "build": "make a dataset of a folder of pictures and their tags",
     "graph": "show and write the label graph of a dataset",
     "train": "train a config on a dataset, or go on with it",

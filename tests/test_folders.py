@@ -1,9 +1,10 @@
-"""Crawl folders of both layouts, and everything that is wrong with real ones."""
+"""Our own crawl folders and tag files, and everything that is wrong with real ones."""
 
 import json
 import os
 from pathlib import Path
 
+import layout_files
 import pytest
 
 from mlgcn_jax.data import archives, folder_contents, folders, labels
@@ -11,25 +12,14 @@ from mlgcn_jax.data import archives, folder_contents, folders, labels
 
 def write_lines(folder, *lines):
     """Writes metadata.jsonl: objects as JSON, bytes as they are."""
-    folder.mkdir(exist_ok=True)
-    encoded = [
-        line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines
-    ]
-    (folder / "metadata.jsonl").write_bytes(b"\n".join(encoded) + b"\n")
-
-
-def add_file(folder, name, content=b"picture"):
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
+    layout_files.add_lines(folder, "metadata.jsonl", *lines)
 
 
 @pytest.fixture
 def crawl(tmp_path):
     """A folder with one picture, images/a.jpg, whose metadata is yet to be written."""
     folder = tmp_path / "crawl"
-    add_file(folder, "images/a.jpg")
+    layout_files.add_file(folder, "images/a.jpg")
     return folder
 
 
@@ -40,7 +30,7 @@ ENTRY = {"id": 7, "file": "images/a.jpg", "tags": ["cat"]}
 
 
 def test_metadata_becomes_pictures_in_order(crawl):
-    add_file(crawl, "images/b.jpg")
+    layout_files.add_file(crawl, "images/b.jpg")
     write_lines(
         crawl,
         {
@@ -135,7 +125,7 @@ def test_windows_line_ends_and_byte_order_mark(crawl):
 def test_bad_line_is_rejected_and_the_rest_read(crawl, line, id, page, file, reason):
     if file is None:
         file = line["file"]
-    add_file(crawl, "images/good.jpg")
+    layout_files.add_file(crawl, "images/good.jpg")
     good = {"id": "good", "file": "images/good.jpg", "tags": []}
     write_lines(crawl, {**good, "page": 0}, line, {**good, "page": 1})
     pictures, rejects = folders.read_folder(crawl)
@@ -152,7 +142,7 @@ def test_bad_line_is_rejected_and_the_rest_read(crawl, line, id, page, file, rea
 
 
 def test_of_duplicates_the_first_usable_is_taken(crawl):
-    add_file(crawl, "images/b.jpg")
+    layout_files.add_file(crawl, "images/b.jpg")
     write_lines(
         crawl,
         {**ENTRY, "file": "images/absent.jpg"},
@@ -169,7 +159,9 @@ def test_of_duplicates_the_first_usable_is_taken(crawl):
 
 
 def test_links_may_not_lead_outside(crawl, tmp_path):
-    add_file(tmp_path, "crawl-private/secret.jpg")  # its name begins like the folder's
+    layout_files.add_file(
+        tmp_path, "crawl-private/secret.jpg"
+    )  # its name begins like the folder's
     (crawl / "images/out.jpg").symlink_to(tmp_path / "crawl-private/secret.jpg")
     (crawl / "outside").symlink_to(tmp_path / "crawl-private")
     (crawl / "images/in.jpg").symlink_to("a.jpg")
@@ -217,7 +209,7 @@ def test_device_is_no_picture(crawl):
 
 def test_one_check_of_links_for_a_directory(crawl, monkeypatch):
     for index in range(50):
-        add_file(crawl, f"images/{index}.jpg")
+        layout_files.add_file(crawl, f"images/{index}.jpg")
     write_lines(
         crawl, *({**ENTRY, "id": i, "file": f"images/{i}.jpg"} for i in range(50))
     )
@@ -235,15 +227,17 @@ def test_one_check_of_links_for_a_directory(crawl, monkeypatch):
 
 
 def test_tag_files_beside_pictures(tmp_path):
-    add_file(tmp_path, "b.PNG")
-    add_file(tmp_path, "b.txt", b"cat, cat ears ,\n")
-    add_file(tmp_path, "10_style/a.v2.webp")
-    add_file(tmp_path, "10_style/a.v2.txt", "\ufeff猫\r\n猫耳\r\n\r\n".encode())
-    add_file(tmp_path, "c.jpg")
-    add_file(tmp_path, "c.txt", b"")
-    add_file(tmp_path, ".thumbnails/b.png")
-    add_file(tmp_path, "._b.png")
-    add_file(tmp_path, "notes.md")
+    layout_files.add_file(tmp_path, "b.PNG")
+    layout_files.add_file(tmp_path, "b.txt", b"cat, cat ears ,\n")
+    layout_files.add_file(tmp_path, "10_style/a.v2.webp")
+    layout_files.add_file(
+        tmp_path, "10_style/a.v2.txt", "\ufeff猫\r\n猫耳\r\n\r\n".encode()
+    )
+    layout_files.add_file(tmp_path, "c.jpg")
+    layout_files.add_file(tmp_path, "c.txt", b"")
+    layout_files.add_file(tmp_path, ".thumbnails/b.png")
+    layout_files.add_file(tmp_path, "._b.png")
+    layout_files.add_file(tmp_path, "notes.md")
     pictures, rejects = folders.read_folder(tmp_path)
     assert rejects == []
     assert pictures == [
@@ -258,21 +252,21 @@ def test_tag_files_beside_pictures(tmp_path):
 def test_bad_tag_files_are_rejected(tmp_path):
     folder = tmp_path / "crawl"
     for name in ("good.jpg", "good.png", "alone.jpg", "latin.jpg", "link.jpg"):
-        add_file(folder, name)
-    add_file(folder, "good.txt", b"cat")
-    add_file(folder, "latin.txt", b"caf\xe9")
-    add_file(folder, "sub/orphan.txt", b"cat")
-    (folder / "link.txt").symlink_to(add_file(tmp_path, "private.txt"))
+        layout_files.add_file(folder, name)
+    layout_files.add_file(folder, "good.txt", b"cat")
+    layout_files.add_file(folder, "latin.txt", b"caf\xe9")
+    layout_files.add_file(folder, "sub/orphan.txt", b"cat")
+    (folder / "link.txt").symlink_to(layout_files.add_file(tmp_path, "private.txt"))
     (folder / "elsewhere").symlink_to(folder / "sub")
     odd = os.fsdecode(b"odd\xff")  # a name that is not UTF-8
-    add_file(folder, f"{odd}.jpg")
-    add_file(folder, f"{odd}.txt")
+    layout_files.add_file(folder, f"{odd}.jpg")
+    layout_files.add_file(folder, f"{odd}.txt")
     pictures, rejects = folders.read_folder(folder)
     assert [(p.id, p.path.name) for p in pictures] == [("good", "good.jpg")]
     found = {(reject.id, reject.file): reject.reason for reject in rejects}
     assert found == {
         ("good", "good.png"): "another picture has the same name",
-        ("alone", "alone.jpg"): "no .txt tag file beside it",
+        ("alone", "alone.jpg"): "nothing says its tags: no metadata, no .txt beside it",
         ("latin", "latin.jpg"): "its .txt tag file is not UTF-8 text",
         ("link", "link.jpg"): "file is a link that leads outside the folder",
         ("sub/orphan", "sub/orphan.txt"): "no picture beside this tag file",
@@ -282,8 +276,25 @@ def test_bad_tag_files_are_rejected(tmp_path):
     assert len(found) == len(rejects)
 
 
+def test_names_tell_the_works_of_tag_files(tmp_path):
+    md5s = ["a" * 32, "b" * 32]
+    names = ["x/7_p1.png", "y/7_p1.png", *(f"site_5_{md5}.jpg" for md5 in md5s)]
+    for name in names:
+        layout_files.add_file(tmp_path, name)
+        layout_files.add_file(tmp_path, f"{name}.txt", name.encode())
+    pictures, rejects = folders.read_folder(tmp_path)
+    assert layout_files.tags_of(pictures) == {
+        ("site-5", 0): (names[2],),
+        ("7", 1): (names[0],),  # its second copy counts once
+    }
+    # The same number and another picture: told.
+    assert layout_files.reasons_of(rejects) == {
+        names[3]: "another picture has the same name"
+    }
+
+
 def test_metadata_is_preferred_to_tag_files(crawl):
-    add_file(crawl, "images/a.txt", b"dog")
+    layout_files.add_file(crawl, "images/a.txt", b"dog")
     write_lines(crawl, ENTRY)
     pictures, _ = folders.read_folder(crawl)
     assert [(picture.id, picture.tags) for picture in pictures] == [("7", ("cat",))]
@@ -296,7 +307,7 @@ def test_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="none is not a folder"):
         folders.read_folder(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="is not a folder"):
-        folders.read_folder(add_file(tmp_path, "file.tar"))
+        folders.read_folder(layout_files.add_file(tmp_path, "file.tar"))
 
 
 @pytest.mark.parametrize(
@@ -310,7 +321,7 @@ def test_missing_folder(tmp_path):
 )
 def test_neither_layout(tmp_path, files, found):
     for name in files:
-        add_file(tmp_path, name)
+        layout_files.add_file(tmp_path, name)
     with pytest.raises(ValueError, match=found) as caught:
         folders.read_folder(tmp_path)
     assert "metadata.jsonl" in str(caught.value)

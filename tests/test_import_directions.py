@@ -28,6 +28,9 @@ FLOORS = (
 BUILDER = "tfds_pixiv"
 UNDER_BUILDER = "mlgcn_jax.data"
 OVER_BUILDER = "mlgcn_jax.commands"
+# A room of a floor, and what of its floor it may import.
+LAYOUTS = "mlgcn_jax.data.layouts"
+UNDER_LAYOUTS = {"mlgcn_jax.data.folder_contents", "mlgcn_jax.data.images"}
 NOT_AT_RUN_TIME = {"torch", "torchvision", "tensorflow", "onnxruntime"}
 WITH_TORCH = {
     "mlgcn_jax.models.weight_files",  # .pth files alone, and not before there is one
@@ -87,6 +90,9 @@ def find_faults(root: pathlib.Path) -> list[str]:
         for target in sorted(targets):
             if target.split(".")[0] in NOT_AT_RUN_TIME and name not in WITH_TORCH:
                 faults.append(f"{name} imports {target}")
+            if name.startswith(LAYOUTS) and folder_of(target) == folder_of(name):
+                if not target.startswith(LAYOUTS) and target not in UNDER_LAYOUTS:
+                    faults.append(f"{name} imports {target}, which is not under it")
             if target not in modules or folder_of(target) == folder_of(name):
                 continue
             if folder_of(name) == BUILDER:
@@ -123,6 +129,7 @@ def test_every_folder_has_a_floor():
         ("mlgcn_jax/data/a.py", "def f():\n  import mlgcn_jax.graph.g", "not under it"),
         ("mlgcn_jax/data/a.py", "from ..graph import g", "not under it"),
         ("mlgcn_jax/data/a.py", "from . import b", "circle"),
+        ("mlgcn_jax/data/layouts/l.py", "import mlgcn_jax.data.b", "not under it"),
         ("mlgcn_jax/graph/g.py", "import tfds_pixiv.build", "not under it"),
         ("tfds_pixiv/build.py", "from mlgcn_jax.graph import g", "not under it"),
         ("mlgcn_jax/graph/g.py", "import torch.nn", "imports torch"),

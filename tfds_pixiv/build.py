@@ -18,6 +18,7 @@ def build(
     labels: str | None = None,
     top: int | None = None,
     min_works: int | None = None,
+    implications: str | None = None,
     max_reject_share: float = 0.05,
     overwrite: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
@@ -32,6 +33,8 @@ def build(
         labels: Path of a labels.csv, or the name of a shipped vocabulary.
         top: Use this many tags, those with the most works.
         min_works: Use all tags of at least this many works.
+        implications: Path of an implications.csv, or the name of a shipped one:
+            pictures get the labels too that theirs imply.
         max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
         overwrite: Replace the dataset that is there; if the build fails it stays.
 
@@ -48,6 +51,7 @@ def build(
         vocabulary=labels,
         num_labels=top,
         min_works=min_works,
+        implications=implications,
         max_reject_share=max_reject_share,
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
@@ -80,6 +84,7 @@ def build_as_configured(config: config_dict.ConfigDict) -> None:
         labels=chosen.labels or None,
         top=chosen.top or None,
         min_works=chosen.min_works or None,
+        implications=chosen.implications or None,
     )
 
 

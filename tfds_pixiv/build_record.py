@@ -132,6 +132,7 @@ class BuildRecord:
         content = {
             "settings": settings,
             **identity(self._selected),
+            "implied_labels": _implied_labels(self._selected),
             "counts": {
                 **self.num_examples,
                 "labels": len(self._selected.vocabulary),
@@ -151,11 +152,22 @@ class BuildRecord:
 
 def identity(selected: selection.Selection) -> dict[str, str]:
     """Returns the checksums by which a built dataset is known to be of this source."""
-    vocabulary = dataclasses.astuple(selected.vocabulary)
-    vocabulary_bytes = json.dumps(vocabulary).encode()
+    content: Any = dataclasses.astuple(selected.vocabulary)
+    if implied := _implied_labels(selected):
+        content = [content, implied]
+    vocabulary_bytes = json.dumps(content).encode()
     return {
         "source_sha256": selected.source_sha256,
         "vocabulary_sha256": hashlib.sha256(vocabulary_bytes).hexdigest(),
+    }
+
+
+def _implied_labels(selected: selection.Selection) -> dict[str, list[str]]:
+    """Returns label -> all labels that it implies; empty where none does."""
+    names = selected.vocabulary.labels
+    return {
+        names[label]: [names[index] for index in sorted(implied)]
+        for label, implied in sorted(selected.implied_labels.items())
     }
 
 

@@ -4,7 +4,6 @@ First half of the build: only the metadata is read here, no pixel. `encoding` th
 decodes the pictures that were selected, and the builder writes them.
 """
 
-import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -14,7 +13,15 @@ import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from mlgcn_jax.data import archives, folder_contents, folders, labels, splits
+from mlgcn_jax.data import (
+    archives,
+    folder_contents,
+    folders,
+    implied_labels,
+    labels,
+    splits,
+    tag_survey,
+)
 
 SPLITS = ("train", "validation")
 
@@ -38,6 +45,7 @@ class Selection:
 
     Attributes:
         vocabulary: Its labels are the classes of the dataset, in this order.
+        implied_labels: Label index -> indices of all that it implies.
         pictures: Split name -> pictures in record order.
         rejects: Metadata entries that name no usable file.
         without_labels: Number of pictures left out because none of their tags is a
@@ -48,6 +56,7 @@ class Selection:
     """
 
     vocabulary: labels.Vocabulary
+    implied_labels: dict[int, frozenset[int]]
     pictures: dict[str, list[LabelledPicture]]
     rejects: list[folder_contents.Reject]
     without_labels: int
@@ -80,8 +89,8 @@ def open_source(
         return
     if not source.exists():
         raise FileNotFoundError(
-            f"{source} does not exist; give a crawl folder (images and "
-            "metadata.jsonl, or images with .txt tag files) or an archive of one"
+            f"{source} does not exist; give a folder of pictures with their tags "
+            "(metadata.jsonl, gallery-dl's .json, .txt tag files) or an archive of one"
         )
     scratch_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch_dir, prefix="unpacked.") as scratch:
@@ -98,6 +107,7 @@ def select(
     vocabulary: str | None = None,
     num_labels: int | None = None,
     min_works: int | None = None,
+    implications: str | None = None,
 ) -> Selection:
     """Reads the metadata of a crawl folder and assigns labels and splits.
 
@@ -106,11 +116,13 @@ def select(
         vocabulary: Path of a labels.csv, or the name of a shipped vocabulary.
         num_labels: Instead: the tags with the most works.
         min_works: Instead: every tag with at least this many works.
+        implications: Path of an implications.csv, or the name of a shipped one:
+            pictures get the labels too that theirs imply.
 
     Raises:
         FileNotFoundError: No vocabulary is given and the folder has no labels.csv.
-        ValueError: The vocabulary is bad, no picture is usable or carries a label of
-            it, or one of the splits gets no picture.
+        ValueError: The vocabulary or the implications are bad, no picture is usable or
+            carries a label of it, or one of the splits gets no picture.
     """
     pictures, rejects = folders.read_folder(folder)
     if not pictures:
@@ -119,12 +131,12 @@ def select(
             f"none of the {len(rejects)} entries of {folder} names a usable picture; "
             f"the first is {first.file}: {first.reason}"
         )
-    tags_of_works = _tags_of_works(pictures)
+    tags = tag_survey.survey(pictures)
     if vocabulary is not None:
-        chosen = _read_vocabulary(vocabulary)
+        chosen = named_vocabulary(vocabulary)
     elif num_labels is not None or min_works is not None:
         chosen = labels.choose_vocabulary(
-            tags_of_works.values(), num_labels=num_labels, min_works=min_works
+            tags.tags_of_works.values(), num_labels=num_labels, min_works=min_works
         )
     elif (folder / "labels.csv").is_file():
         chosen = labels.read_vocabulary(folder / "labels.csv")
@@ -134,24 +146,35 @@ def select(
             "the N labels with the most works or all labels with at least M works"
         )
 
+    implied = (
+        implied_labels.read_implications(implications, chosen) if implications else {}
+    )
     split_pictures: dict[str, list[LabelledPicture]] = {split: [] for split in SPLITS}
     for picture in sorted(pictures, key=_record_order):
-        if indices := chosen.label_indices(picture.tags):
+        own = chosen.label_indices(picture.tags)
+        if indices := implied_labels.apply(own, implied):
             split = splits.split_of(picture.id)
             split_pictures[split].append(LabelledPicture(picture, indices))
     selection = Selection(
         vocabulary=chosen,
+        implied_labels=implied,
         pictures=split_pictures,
         rejects=list(rejects),
         without_labels=len(pictures) - sum(map(len, split_pictures.values())),
-        dropped_tags=_dropped_tags(tags_of_works, chosen),
+        dropped_tags=tags.works_without_label(chosen),
         source_sha256=_source_sha256(folder, pictures),
     )
     _check_not_empty(selection, folder)
     return selection
 
 
-def _read_vocabulary(name_or_path: str) -> labels.Vocabulary:
+def named_vocabulary(name_or_path: str) -> labels.Vocabulary:
+    """Returns the vocabulary in a labels.csv, or a shipped one by its name.
+
+    Raises:
+        FileNotFoundError, ValueError: as `labels.read_vocabulary`; or there is none of
+            this name.
+    """
     path = pathlib.Path(name_or_path)
     if path.suffix == ".csv" or path.is_file():
         return labels.read_vocabulary(path)
@@ -161,27 +184,6 @@ def _read_vocabulary(name_or_path: str) -> labels.Vocabulary:
 def _record_order(picture: folder_contents.Picture) -> bytes:
     """Sort key: shuffled, so that any slice of a split is a fair sample of it."""
     return hashlib.sha256(f"{picture.id} {picture.page}".encode()).digest()
-
-
-def _tags_of_works(pictures: Sequence[folder_contents.Picture]) -> dict[str, set[str]]:
-    tags_of_works: dict[str, set[str]] = collections.defaultdict(set)
-    for picture in pictures:
-        tags_of_works[picture.id].update(picture.tags)
-    return tags_of_works
-
-
-def _dropped_tags(
-    tags_of_works: dict[str, set[str]], vocabulary: labels.Vocabulary
-) -> list[tuple[str, int]]:
-    names: dict[str, str] = {}  # raw tag -> normalised tag, "" where it is a label
-    works: collections.Counter[str] = collections.Counter()
-    for tags in tags_of_works.values():
-        for tag in tags:
-            if tag not in names:
-                is_label = bool(vocabulary.label_indices([tag]))
-                names[tag] = "" if is_label else labels.normalize_tag(tag)
-        works.update({names[tag] for tag in tags} - {""})
-    return sorted(works.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _source_sha256(

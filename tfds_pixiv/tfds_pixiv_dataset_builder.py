@@ -35,6 +35,8 @@ class PixivConfig(tfds.core.BuilderConfig):
         vocabulary: Path of a labels.csv, or the name of a shipped vocabulary.
         num_labels: Use the tags with the most works, this many.
         min_works: Use every tag that at least this many works have.
+        implications: Path of an implications.csv, or the name of a shipped one;
+            None, as in the paper: a picture has the labels of its tags alone.
         max_reject_share: The build fails when more than this share of the pictures, in
             [0, 1], cannot be used.
         max_side_px: Larger pictures are shrunk to this long side.
@@ -44,6 +46,7 @@ class PixivConfig(tfds.core.BuilderConfig):
     vocabulary: str | None = None
     num_labels: int | None = None
     min_works: int | None = None
+    implications: str | None = None
     max_reject_share: float = 0.05
     max_side_px: int = 512
 
@@ -88,7 +91,8 @@ class Builder(tfds.core.ShardBasedBuilder):
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "manual_dir is a crawl folder: images and a metadata.jsonl with one object per "
-        "image (id, page, file, tags), or images with .txt tag files beside them."
+        "image (id, page, file, tags), or images with gallery-dl's .json or .txt tag "
+        "files beside them."
     )
     BUILDER_CONFIGS = [  # noqa: RUF012
         PixivConfig(name="openclipart40", folder=SAMPLE, vocabulary="openclipart40"),
@@ -204,6 +208,7 @@ def select(folder: pathlib.Path, config: PixivConfig) -> selection.Selection:
         vocabulary=config.vocabulary,
         num_labels=config.num_labels,
         min_works=config.min_works,
+        implications=config.implications,
     )
 
 

@@ -27,6 +27,12 @@ _TOP = flags.DEFINE_integer(
 _MIN_WORKS = flags.DEFINE_integer(
     "min_works", None, "Use all tags of at least M works as labels.", lower_bound=1
 )
+_IMPLICATIONS = flags.DEFINE_string(
+    "implications",
+    None,
+    "Add the labels that a picture's labels imply: a file with the columns "
+    "label,implies, or the name of a shipped one: pixiv40.",
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder under which the dataset is written.", required=True
 )
@@ -61,6 +67,7 @@ def main(argv: list[str]) -> None:
         labels=_LABELS.value,
         top=_TOP.value,
         min_works=_MIN_WORKS.value,
+        implications=_IMPLICATIONS.value,
         max_reject_share=_MAX_REJECT_SHARE.value,
         overwrite=_OVERWRITE.value,
     )

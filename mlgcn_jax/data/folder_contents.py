@@ -8,7 +8,13 @@ import functools
 import os
 import pathlib
 import stat
+from collections.abc import Sequence
 from typing import TypeAlias
+
+# Pixiv allows 10 tags of 30 characters, and the longest lists of boorus have some
+# hundreds; more than this is no list of tags.
+MAX_TAGS = 2_000
+MAX_TAG_LENGTH = 2_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Picture:
         user: Who made it.
         source: Where it comes from.
         license: Under which it may be used.
+        translations: (tag, translation) of the tags that the site translates.
     """
 
     id: str
@@ -34,6 +41,7 @@ class Picture:
     user: str = ""
     source: str = ""
     license: str = ""
+    translations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +115,18 @@ def check_encodable(*texts: str) -> None:
         "".join(texts).encode()
     except UnicodeEncodeError as error:
         raise UnusableError("holds characters that are not Unicode") from error
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Raises UnusableError where this cannot be the list of tags of a picture."""
+    if len(tags) > MAX_TAGS:
+        raise UnusableError(f"has {len(tags)} tags, more than {MAX_TAGS}")
+    longest = max(map(len, tags), default=0)
+    if longest > MAX_TAG_LENGTH:
+        raise UnusableError(
+            f"has a tag of {longest} characters, more than {MAX_TAG_LENGTH}"
+        )
+    check_encodable(*tags)
 
 
 def make_reject(id_: str, file: str, reason: str, *, page: int = 0) -> Reject:

@@ -14,9 +14,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from mlgcn_jax.data import files
+from mlgcn_jax.data import files, tables
 
-_HEADER = ["label", "aliases"]
+_HEADER = ("label", "aliases")
 _VOCABULARIES = pathlib.Path(__file__).parent / "vocabularies"
 
 _SEPARATORS = re.compile(r"[\s_\-\u2010]+")  # U+2010 is what NFKC makes of U+2011
@@ -52,7 +52,7 @@ def normalize_tag(tag: str) -> str:
 
 # Tags that say something about the posting and nothing about what the picture shows:
 # an image model cannot learn them, and they would be among the most frequent labels.
-_META_TAGS = frozenset(
+META_TAGS = frozenset(
     normalize_tag(tag)
     for tag in (
         *("漫画", "manga", "comic", "4コマ", "イラスト", "illustration", "絵", "art"),
@@ -145,37 +145,16 @@ def read_vocabulary(path: pathlib.Path) -> Vocabulary:
         FileNotFoundError: There is no such file.
         ValueError: The file is no such table, or its names are no vocabulary.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"vocabulary {path} does not exist; give a file with the columns "
-            "label,aliases"
-        )
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file, strict=True) if row]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}); save it so") from error
-    except csv.Error as error:
-        raise ValueError(f"{path} is not a CSV table: {error}") from error
-    if not rows or [cell.strip() for cell in rows[0]] != _HEADER:
-        found = f"starts with {','.join(rows[0])[:80]!r}" if rows else "is empty"
-        raise ValueError(f"{path} {found}; its first line must be label,aliases")
-    if len(rows) == 1:
+    rows = tables.read_rows(path, _HEADER)
+    if not rows:
         raise ValueError(f"{path} has no label under its header; add one a line")
-    labels: list[str] = []
-    aliases: list[tuple[str, ...]] = []
-    for row in rows[1:]:
-        if len(row) != len(_HEADER):
-            raise ValueError(
-                f"{path}: {','.join(row)!r} has {len(row)} columns, not the two "
-                "label,aliases; separate aliases by | and end a label without any by a "
-                "comma"
-            )
-        labels.append(row[0].strip())
-        names = row[1].split("|") if row[1].strip() else []
-        aliases.append(tuple(name.strip() for name in names))
+    names = tuple(label for label, _ in rows)
+    aliases = tuple(
+        tuple(alias.strip() for alias in cell.split("|")) if cell else ()
+        for _, cell in rows
+    )
     try:
-        return Vocabulary(tuple(labels), tuple(aliases))
+        return Vocabulary(names, aliases)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -225,7 +204,7 @@ def choose_vocabulary(
         )
     works: collections.Counter[str] = collections.Counter()
     for tags in tags_per_work:
-        works.update({normalize_tag(tag) for tag in tags} - _META_TAGS - {""})
+        works.update({normalize_tag(tag) for tag in tags} - META_TAGS - {""})
     ranked = sorted(works, key=lambda name: (-works[name], name))
     chosen = [name for name in ranked if works[name] >= (min_works or 1)][:num_labels]
     if not chosen:
