@@ -24,6 +24,7 @@ STAGES = {
     "launch": "all of these, as a config says",
     "benchmark": "time mlgcn-jax and PyTorch side by side",
     "status": "say how far a run is, and how its processes are",
+    "fake_pixiv": "serve a crawl folder as if it were Pixiv, on this machine alone",
     "plan": "say what training costs on accelerators that are not there",
 }
 
@@ -101,7 +102,7 @@ def _report(name: str, message: str, status: int) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {stage:9} {purpose}" for stage, purpose in STAGES.items()]
+    lines = [f"  {stage:10} {purpose}" for stage, purpose in STAGES.items()]
     return "\n".join(
         ["usage: mlgcn STAGE [...]", "", *lines, "", "mlgcn STAGE --help says more."]
     )

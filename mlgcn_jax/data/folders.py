@@ -9,6 +9,9 @@ import pathlib
 
 from mlgcn_jax.data import folder_contents, metadata_file, tag_files
 
+# The crawl folder that comes with mlgcn-jax, as an archive.
+SAMPLE = pathlib.Path(__file__).parent / "sample/openclipart_sample.tar"
+
 # Each has `read(folder)`, which returns None for a folder of another layout, and
 # `EXPECTED`, which says what it looks for. Add a layout by adding its module.
 LAYOUTS = (metadata_file, tag_files)
