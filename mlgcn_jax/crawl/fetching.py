@@ -20,12 +20,12 @@ from mlgcn_jax.crawl import (
 _MAX_FAILURES_IN_A_ROW = 100  # pictures; then it is the site, or the way there
 
 
-def fetch(session: sessions.Session, *, size: works.Size, per_label: int | None) -> int:
+def fetch(session: sessions.Session, *, size: str, per_label: int | None) -> int:
     """Fetches all pictures that are owed and chosen; returns how many failed.
 
     Args:
         session: Of this run.
-        size: Of pictures: long side up to 1200 pixels, or as uploaded.
+        size: Of pictures, one of works.SIZES.
         per_label: At most so many pictures a label; None is no limit.
 
     Raises:

@@ -8,7 +8,6 @@ import datetime
 import json
 import sqlite3
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
 
 from absl import logging
 
@@ -24,7 +23,7 @@ from mlgcn_jax.crawl import (
 from mlgcn_jax.crawl import manifest as manifests
 from mlgcn_jax.data import labels
 
-Target: TypeAlias = Literal["exact_match_for_tags", "partial_match_for_tags"]
+TARGETS = ("exact_match_for_tags", "partial_match_for_tags")
 _MAX_FAILURES_IN_A_ROW = 5  # windows; then it is the site, or the way there
 
 
@@ -34,7 +33,7 @@ def add_searches(
     first: datetime.date,
     last: datetime.date,
     *,
-    target: Target,
+    target: str,
     allow_ai: bool,
 ) -> None:
     """Writes what is to be listed; what was asked for before stays as far as it is.
@@ -44,7 +43,7 @@ def add_searches(
         vocabulary: All names and aliases are searched for.
         first: The earliest day.
         last: The latest day, not before the first.
-        target: How a tag must match: as a whole, or in part.
+        target: One of TARGETS: a tag must match as a whole, or in part.
         allow_ai: Ask for works made by generators too.
 
     Raises:

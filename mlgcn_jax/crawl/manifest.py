@@ -53,10 +53,10 @@ CREATE INDEX work_label_label ON work_label (label_id, work_id);
 CREATE TABLE picture (
     work_id INTEGER NOT NULL, page INTEGER NOT NULL,
     rank INTEGER NOT NULL,  -- order of fetching: random, but always the same
-    state TEXT NOT NULL,  -- owed, done, failed, gone, restricted
+    state TEXT NOT NULL,  -- owed, done, failed, gone, restricted, unusable
     chosen INTEGER NOT NULL DEFAULT 1,  -- 0 where quotas are full without it
     path TEXT, bytes INTEGER, width INTEGER, height INTEGER, sha256 TEXT,  -- of done
-    reason TEXT,  -- of failed
+    reason TEXT,  -- of failed and unusable
     PRIMARY KEY (work_id, page)
 ) WITHOUT ROWID;
 CREATE INDEX picture_owed ON picture (rank, work_id, page)
@@ -76,51 +76,30 @@ class Manifest:
     """A manifest that is open."""
 
     def __init__(self, connection: sqlite3.Connection, path: pathlib.Path):
-        """Takes a connection; see `create_or_open` and `opened`."""
+        """Takes a connection; see `created` and `opened`."""
         self.connection = connection
         self.path = path
 
-    def close(self) -> None:
-        """Closes the file."""
-        self.connection.close()
-
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yields the connection; all that the block writes is written, or nothing.
-
-        Raises:
-            OSError: The file cannot be written: the disk is full, say.
-        """
-        with self._errors_told():
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.connection
-                self.connection.execute("COMMIT")
-            except BaseException:
-                if self.connection.in_transaction:  # a full disk may have ended it
-                    self.connection.execute("ROLLBACK")
-                raise
+        """Yields the connection; all that the block writes is written, or nothing."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:  # a full disk may have ended it
+                self.connection.execute("ROLLBACK")
+            raise
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Yields the connection; the block sees one state, whoever writes meanwhile."""
-        with self._errors_told():
-            self.connection.execute("BEGIN")
-            try:
-                yield self.connection
-            finally:
-                self.connection.execute("ROLLBACK")
-
-    @contextlib.contextmanager
-    def _errors_told(self) -> Iterator[None]:
+        self.connection.execute("BEGIN")
         try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise ValueError(
-                f"{self.path} is damaged ({error}); restore it from a copy"
-            ) from error
+            yield self.connection
+        finally:
+            self.connection.execute("ROLLBACK")
 
     def read_setting(self, name: str) -> Any:
         """Returns a setting; None where it was never set."""
@@ -155,34 +134,31 @@ class Manifest:
         )
 
 
-def create_or_open(folder: pathlib.Path) -> Manifest:
-    """Returns the manifest of a crawl's folder to write to, a new one where none is.
+@contextlib.contextmanager
+def created(folder: pathlib.Path) -> Iterator[Manifest]:
+    """Yields the manifest of a crawl's folder, a new one where there is none.
 
     Raises:
-        OSError: The folder cannot be written to.
-        ValueError: The manifest is damaged, or of a newer version.
+        OSError: It cannot be written: the disk is full, say.
+        ValueError: It is damaged, or of a newer version.
     """
-    path = folder / FILE
-    manifest = Manifest(_connect(path, f"file:{_quote(path)}?mode=rwc"), path)
-    with manifest._errors_told():
+    with _connected(folder / FILE, "rwc") as manifest:
         manifest.connection.execute("PRAGMA journal_mode = WAL")
-        manifest.connection.execute("PRAGMA synchronous = NORMAL")
-        # What is purged is overwritten, not only forgotten.
-        manifest.connection.execute("PRAGMA secure_delete = ON")
-    if _version(manifest) == 0:
-        with manifest.transaction() as connection:
-            for statement in _SCHEMA.split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-    return manifest
+        if _version(manifest) == 0:
+            with manifest.transaction() as connection:
+                for statement in _SCHEMA.split(";\n"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+        yield manifest
 
 
 @contextlib.contextmanager
 def opened(folder: pathlib.Path) -> Iterator[Manifest]:
-    """Yields the manifest of a crawl's folder to read, whoever writes meanwhile.
+    """Yields the manifest of a crawl's folder, whoever else reads or writes it.
 
     Raises:
         FileNotFoundError: There is none.
+        OSError: It cannot be read or written.
         ValueError: It is damaged, or of a newer version.
     """
     path = folder / FILE
@@ -191,30 +167,35 @@ def opened(folder: pathlib.Path) -> Iterator[Manifest]:
             f"{folder} holds no {FILE}; expected the folder of a crawl (mlgcn crawl "
             "list makes one)"
         )
-    manifest = Manifest(_connect(path, f"file:{_quote(path)}?mode=rw"), path)
-    with contextlib.closing(manifest):
+    with _connected(path, "rw") as manifest:
         if _version(manifest) == 0:
             raise ValueError(f"{path} is no manifest of a crawl, or not begun yet")
         yield manifest
 
 
-def _connect(path: pathlib.Path, uri: str) -> sqlite3.Connection:
+@contextlib.contextmanager
+def _connected(path: pathlib.Path, mode: str) -> Iterator[Manifest]:
+    """Yields the manifest; what SQLite raises in the block is told with its path."""
     try:
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA synchronous = NORMAL")  # enough with WAL
+            # What is purged is overwritten, not only forgotten.
+            connection.execute("PRAGMA secure_delete = ON")
+            yield Manifest(connection, path)
     except sqlite3.OperationalError as error:
         raise OSError(f"{path}: {error}") from error
-
-
-def _quote(path: pathlib.Path) -> str:
-    return path.absolute().as_uri().removeprefix("file://")
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); restore it from a copy"
+        ) from error
 
 
 def _version(manifest: Manifest) -> int:
     """Returns the schema's version, 0 of an empty file; refuses newer ones."""
-    with manifest._errors_told():
-        (version,) = manifest.connection.execute("PRAGMA user_version").fetchone()
+    (version,) = manifest.connection.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
-        manifest.close()
         raise ValueError(
             f"{manifest.path} has schema version {version}, this mlgcn-jax knows "
             f"{_VERSION}; use the newer mlgcn-jax that wrote it"

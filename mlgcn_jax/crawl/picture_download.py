@@ -42,6 +42,7 @@ def download(url: str, channel: channels.Channel) -> Picture:
 
     Raises:
         NotFoundError: There is none.
+        UnusableSizeError: It is sound, but too small or too large.
         RetryableError: It did not come, or came damaged, or as something else.
     """
     answer = channel.send("GET", url, headers=_HEADERS)
@@ -54,6 +55,8 @@ def download(url: str, channel: channels.Channel) -> Picture:
         raise retries.RetryableError(f"{kind[:40] or 'nothing'} instead of a picture")
     try:
         found = images.inspect(answer.content)
+    except images.UnusableSizeError:
+        raise
     except images.ImageError as error:
         raise retries.RetryableError(f"damaged picture: {error}") from None
     return Picture(

@@ -14,10 +14,10 @@ from mlgcn_jax.crawl import (
     retries,
     works,
 )
-from mlgcn_jax.data import files
+from mlgcn_jax.data import files, images
 
 _FOLDER = "images"
-State: TypeAlias = Literal["done", "failed", "gone", "restricted"]
+State: TypeAlias = Literal["done", "failed", "gone", "restricted", "unusable"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Outcome:
         owed: The picture.
         state: Its new state.
         stored: Of one that is done.
-        reason: Of one that failed.
+        reason: Of one that failed or is unusable.
         revised: The JSON of its work, where the site told it anew.
     """
 
@@ -47,13 +47,13 @@ class PictureTask:
         folder: Of the crawl, prepared.
         client: Asks the site.
         wanted: A work that was revised is judged by it.
-        size: Of pictures.
+        size: Of pictures, one of works.SIZES.
     """
 
     folder: pathlib.Path
     client: clients.Client
     wanted: filters.Filters
-    size: works.Size
+    size: str
 
     def fetch(self, owed: picture_records.Owed) -> Outcome:
         """Returns what became of a picture; its file is whole where it is done.
@@ -72,6 +72,8 @@ class PictureTask:
                 return self._fetch_revised(work, owed)
         except retries.GaveUpError as error:
             return Outcome(owed, "failed", reason=str(error))
+        except images.UnusableSizeError as error:
+            return Outcome(owed, "unusable", reason=str(error))
 
     def _fetch_of(self, work: works.Work, owed: picture_records.Owed) -> Outcome:
         url = work.urls[owed.page].get(self.size, "")

@@ -29,7 +29,6 @@ def purge(
     users = frozenset() if user is None else frozenset({user})
     works = frozenset() if work is None else frozenset({work})
     with manifests.opened(folder) as manifest, lock.hold(folder, "mlgcn crawl purge"):
-        manifest.connection.execute("PRAGMA secure_delete = ON")
         wanted = manifest.read_filters()
         ids = [
             row[0]

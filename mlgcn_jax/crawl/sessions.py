@@ -72,7 +72,7 @@ def open_session(
     """
     with (
         lock.hold(folder, f"mlgcn crawl {verb}"),
-        contextlib.closing(manifests.create_or_open(folder)) as manifest,
+        manifests.created(folder) as manifest,
     ):
         wanted = _update_filters(manifest, changed_filters)
         daily = pace.DailyCount(manners.daily_cap, runs.requests_by_day(manifest))

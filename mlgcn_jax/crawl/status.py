@@ -6,7 +6,10 @@ from typing import Any
 
 from mlgcn_jax.crawl import manifest as manifests
 
-_PICTURE_STATES = ("owed", "done", "failed", "gone", "restricted", "over_quota")
+_PICTURE_STATES = (
+    *("owed", "over_quota", "done", "failed"),
+    *("gone", "restricted", "unusable"),
+)
 _WINDOW_STATES = ("open", "done", "split", "overflow", "failed")
 # Owed pictures that the quotas of the last fetch leave out are a state of their own.
 _STATE = "CASE WHEN state = 'owed' AND NOT chosen THEN 'over_quota' ELSE state END"
@@ -49,6 +52,11 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
                 "SELECT reason, count(*) FROM picture WHERE state = 'failed' "
                 "GROUP BY reason ORDER BY count(*) DESC",
             ),
+            "unusable": _count(
+                connection,
+                "SELECT reason, count(*) FROM picture WHERE state = 'unusable' "
+                "GROUP BY reason ORDER BY count(*) DESC",
+            ),
             "bytes": connection.execute(
                 "SELECT coalesce(sum(bytes), 0) FROM picture WHERE state = 'done'"
             ).fetchone()[0],
@@ -75,8 +83,12 @@ def _windows(connection: sqlite3.Connection, state: str) -> list[dict[str, Any]]
 def _labels(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     """Returns the counts of each label: of works, and of pictures by state."""
     keys: tuple[str, ...] = ("works", "excluded", *_PICTURE_STATES)
-    names = dict(connection.execute("SELECT id, name FROM label ORDER BY id"))
-    counts = {label: dict.fromkeys(keys, 0) for label in names}
+    names: dict[int, str] = dict(
+        connection.execute("SELECT id, name FROM label ORDER BY id")
+    )
+    counts: dict[int, dict[str, int]] = {
+        label: dict.fromkeys(keys, 0) for label in names
+    }
     for label, works, excluded in connection.execute(
         "SELECT label_id, count(*), count(excluded) FROM work_label "
         "JOIN work ON work.id = work_id GROUP BY label_id"

@@ -3,9 +3,10 @@
 import dataclasses
 import datetime
 import re
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-Size: TypeAlias = Literal["large", "original"]
+# Of pictures: long side up to 1200 pixels, or as uploaded.
+SIZES = ("large", "original")
 _MAX_ID = 2**63 - 1  # an integer of SQLite
 # The site's notice in place of a picture that this account may not see.
 _NOTICE = re.compile(r"/limit_[a-z_]+_\d+\.(?:png|jpg)$")
@@ -26,7 +27,7 @@ class Work:
         title: As written.
         caption: HTML.
         tags: As written.
-        urls: Of each page, size -> URL; nothing here was checked.
+        urls: Of each page, one of SIZES -> URL; nothing here was checked.
         x_restrict: 0, 1 (R-18) or 2 (R-18G).
         ai_type: 0 (unknown), 1 (by a human) or 2 (generated).
         bookmarks: How many accounts keep it.
@@ -110,8 +111,7 @@ def _urls(content: dict[str, Any]) -> tuple[dict[str, str], ...]:
 def _named_urls(urls: Any) -> dict[str, str]:
     if not isinstance(urls, dict):
         return {}
-    sizes = ("large", "original")
-    return {size: urls[size] for size in sizes if isinstance(urls.get(size), str)}
+    return {size: urls[size] for size in SIZES if isinstance(urls.get(size), str)}
 
 
 def _tags(tags: Any) -> tuple[str, ...]:

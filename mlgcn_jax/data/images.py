@@ -76,6 +76,10 @@ class ImageError(ValueError):
     """Says why a picture cannot be used; names no path."""
 
 
+class UnusableSizeError(ImageError):
+    """The picture may well be sound, but it is too small or too large."""
+
+
 def load_rgb(source: pathlib.Path | bytes) -> Image.Image:
     """Returns the decoded picture as RGB, upright, its transparency over white.
 
@@ -209,12 +213,12 @@ def _open_usable(file: io.BytesIO | io.BufferedReader) -> ImageFile.ImageFile:
     image = _open(file)
     # Before anything is allocated: a header may claim any size.
     if image.width * image.height > MAX_IMAGE_PIXELS:
-        raise ImageError(
+        raise UnusableSizeError(
             f"too large: {image.width} x {image.height} is more than "
             f"{MAX_IMAGE_PIXELS} pixels"
         )
     if min(image.size) < MIN_SIDE_PX:
-        raise ImageError(
+        raise UnusableSizeError(
             f"too small: {image.width} x {image.height} has a side under "
             f"{MIN_SIDE_PX} pixels"
         )

@@ -10,7 +10,7 @@ from absl import flags, logging
 
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.commands.crawl import folder_argument, site_flags
-from mlgcn_jax.crawl import clients, fetching, pace
+from mlgcn_jax.crawl import clients, fetching, pace, works
 from mlgcn_jax.crawl import manifest as manifests
 
 flags.adopt_module_key_flags(site_flags)
@@ -24,8 +24,8 @@ _QUOTA = flags.DEFINE_integer(
 )
 _SIZE = flags.DEFINE_enum(
     "size",
-    "large",
-    ["large", "original"],
+    works.SIZES[0],
+    works.SIZES,
     "Long side of up to 1200 pixels, enough for training; or as uploaded.",
 )
 _IMAGE_INTERVAL_S = flags.DEFINE_float(

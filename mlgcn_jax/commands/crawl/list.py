@@ -31,8 +31,8 @@ _START = flags.DEFINE_string("start", None, "The earliest day, YYYY-MM-DD.")
 _END = flags.DEFINE_string("end", None, "The latest day, YYYY-MM-DD.")
 _SEARCH_TARGET = flags.DEFINE_enum(
     "search_target",
-    "exact_match_for_tags",
-    ["exact_match_for_tags", "partial_match_for_tags"],
+    listing.TARGETS[0],
+    listing.TARGETS,
     "Whether a tag of a work must be the tag, or may contain it.",
 )
 
