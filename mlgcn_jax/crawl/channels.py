@@ -21,12 +21,12 @@ class Answer:
 
     Attributes:
         status: HTTP status, neither 3xx, 429 nor 5xx.
-        headers: As sent.
+        headers: As sent; names in any case.
         content: The body.
     """
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     content: bytes
 
 

@@ -125,7 +125,7 @@ def _forecast(
         "seconds_a_page": pages_s,
         "seconds_a_picture": pictures_s,
         "list_s": _product(pages_s, pages_left),
-        "fetch_s": _product(pictures_s, left),
+        "fetch_s": _product(pictures_s, float(left)),
     }
 
 

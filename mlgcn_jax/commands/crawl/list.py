@@ -42,7 +42,6 @@ def main(argv: list[str]) -> int:
     folder = folder_argument.parse(argv)
     vocabulary = _read_vocabulary()
     days = None if vocabulary is None else _parse_days()
-    folder.mkdir(parents=True, exist_ok=True)
     with site_flags.open_session(folder, "list") as session:
         if vocabulary is not None and days is not None:
             listing.add_searches(

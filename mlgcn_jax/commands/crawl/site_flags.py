@@ -60,11 +60,13 @@ def open_session(
     where = site.Site(_API_URL.value, _OAUTH_URL.value)
     site.check_terms(where, acknowledged=_ACKNOWLEDGE_TERMS.value)
     token_file = pathlib.Path(_TOKEN_FILE.value or folder / "refresh_token")
+    secrets = credentials.read(os.environ, token_file.expanduser())
+    folder.mkdir(parents=True, exist_ok=True)
     with sessions.open_session(
         folder,
         verb,
         where=where,
-        secrets=credentials.read(os.environ, token_file.expanduser()),
+        secrets=secrets,
         manners=clients.Manners(
             api_interval_s=_API_INTERVAL_S.value,
             image_interval_s=image_interval_s,
