@@ -194,8 +194,10 @@ def test_generated_works_are_not_asked_for_unless_they_are_wanted(tmp_path):
 
 @pytest.mark.parametrize(
     "effect",
-    ["429 seconds", "429 date", "rate limit", "server error", "html"]
-    + ["truncated", "garbage", "drip", "reset", "redirect", "expired"],
+    [
+        *("429 seconds", "rate limit", "server error", "html"),
+        *("truncated", "garbage", "drip", "reset", "redirect", "expired"),
+    ],
 )
 def test_what_passes_is_tried_again(tmp_path, effect):
     works = world.made_up(100)
@@ -219,7 +221,7 @@ def test_a_search_that_fails_is_told_and_tried_by_the_next_run(tmp_path):
 def test_a_site_that_is_down_ends_the_run(tmp_path):
     script = [faults.Fault("search", "server error")]
     with server.FakePixiv(world.made_up(10), script=script) as site:
-        with pytest.raises(OSError, match="5 searches in a row failed.*HTTP 500"):
+        with pytest.raises(OSError, match=r"5 searches in a row failed.*HTTP 500"):
             crawl_runs.list_works(tmp_path, site.url)
 
 

@@ -58,7 +58,7 @@ def test_no_manifest_is_told(tmp_path):
 def test_a_newer_version_is_told(tmp_path, open_):
     with manifests.created(tmp_path) as manifest:
         manifest.connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(ValueError, match="schema version 99.*knows 1.*newer mlgcn"):
+    with pytest.raises(ValueError, match=r"schema version 99.*knows 1.*newer mlgcn"):
         with open_(tmp_path):
             pass
 
@@ -66,7 +66,7 @@ def test_a_newer_version_is_told(tmp_path, open_):
 @pytest.mark.parametrize("open_", [manifests.created, manifests.opened])
 def test_a_damaged_file_is_told(tmp_path, open_):
     (tmp_path / manifests.FILE).write_bytes(b"no database at all" * 100)
-    with pytest.raises(ValueError, match="is damaged .*restore it"):
+    with pytest.raises(ValueError, match=r"is damaged .*restore it"):
         with open_(tmp_path):
             pass
 

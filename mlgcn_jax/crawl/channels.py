@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from mlgcn_jax.crawl import pace, retries, stopping
+from mlgcn_jax.crawl import pace, retries
 
 _RATE_LIMIT = b"Rate Limit"
 
@@ -38,7 +38,6 @@ class Channel:
         http: Shared by all kinds: one pool of connections.
         pacer: When the next one may go out.
         daily: How many may go out in a day.
-        stop: Ends the reading of an answer.
         deadline_s: For one answer, from the first to the last byte, however steadily it
             drips.
         max_bytes: Longest answer.
@@ -49,7 +48,6 @@ class Channel:
     http: httpx.Client
     pacer: pace.Pacer
     daily: pace.DailyCount
-    stop: stopping.Stop
     deadline_s: float
     max_bytes: int
     rate_limit_pause_s: float
@@ -96,7 +94,6 @@ class Channel:
                 raise retries.RetryableError(f"more than {self.max_bytes} bytes")
             if time.monotonic() > deadline:
                 raise retries.RetryableError(f"took more than {self.deadline_s:g} s")
-            self.stop.check()
         length = response.headers.get("content-length", "")
         if length.isdigit() and int(length) != response.num_bytes_downloaded:
             raise retries.RetryableError("shorter than its Content-Length")

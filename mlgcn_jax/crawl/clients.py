@@ -82,7 +82,6 @@ def connect(
             http=http,
             pacer=pace.Pacer(interval_s, sleep=stop.sleep),
             daily=daily,
-            stop=stop,
             deadline_s=manners.deadline_s,
             max_bytes=max_bytes,
             rate_limit_pause_s=manners.rate_limit_pause_s,

@@ -41,6 +41,7 @@ class AccessTokens:
         self._lock = threading.Lock()
         self._token = ""
         self._expires = time.monotonic()
+        self._is_dead = False  # then it is not asked again, by no thread
 
     def get(self, *, refused: str = "") -> str:
         """Returns a token that is good as far as one can know.
@@ -53,6 +54,8 @@ class AccessTokens:
             GaveUpError: The token server does not answer as it should.
         """
         with self._lock:
+            if self._is_dead:
+                raise self._refusal()
             expired = time.monotonic() > self._expires
             if expired or self._token in ("", refused):
                 self._renew()
@@ -93,17 +96,21 @@ class AccessTokens:
         except (ValueError, RecursionError):
             raise retries.RetryableError("token server: not JSON") from None
         if isinstance(content, dict) and "error" in content:
-            raise RefusedError(
-                "the site refuses the refresh token (or the OAuth client); get a new "
-                "one and set PIXIV_REFRESH_TOKEN, and delete "
-                f"{self._secrets.token_file} if there is one (docs/crawling.md)"
-            )
+            self._is_dead = True
+            raise self._refusal()
         token = content.get("response", content) if isinstance(content, dict) else {}
         if not isinstance(token, dict) or not _is_token(token.get("access_token")):
             raise retries.RetryableError("token server: no access token")
         if not _is_token(token.get("refresh_token", "-")):
             raise retries.RetryableError("token server: no refresh token")
         return token
+
+    def _refusal(self) -> RefusedError:
+        return RefusedError(
+            "the site refuses the refresh token (or the OAuth client); get a new one "
+            f"and set PIXIV_REFRESH_TOKEN, and delete {self._secrets.token_file} if "
+            "there is one (docs/crawling.md)"
+        )
 
 
 def _is_token(value: object) -> bool:

@@ -57,6 +57,7 @@ def open_session(
         OSError: Another crawler is at work, or the folder cannot be written to.
         ValueError: Terms or credentials are missing, or the manifest is unusable.
     """
+    changed_filters = filter_flags.changed()
     where = site.Site(_API_URL.value, _OAUTH_URL.value)
     site.check_terms(where, acknowledged=_ACKNOWLEDGE_TERMS.value)
     token_file = pathlib.Path(_TOKEN_FILE.value or folder / "refresh_token")
@@ -73,6 +74,6 @@ def open_session(
             connections=connections,
             daily_cap=_DAILY_CAP.value,
         ),
-        changed_filters=filter_flags.changed(),
+        changed_filters=changed_filters,
     ) as session:
         yield session
