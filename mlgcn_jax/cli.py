@@ -1,4 +1,7 @@
-"""The command `mlgcn STAGE`: one line a stage, each a module of `commands/`."""
+"""The command `mlgcn STAGE`: one line a stage, each a module of `commands/`.
+
+A stage with `VERBS` is a package with a module for each of them: `mlgcn STAGE VERB`.
+"""
 
 import importlib
 import inspect
@@ -25,6 +28,9 @@ STAGES = {
     "launch": "all of these, as a config says",
     "benchmark": "time mlgcn-jax and PyTorch side by side",
     "status": "say how far a run is, and how its processes are",
+    "crawl": "list works and fetch pictures from Pixiv, politely",
+    "demo": "show the whole way, from crawl to tags, without an account",
+    "fake_pixiv": "serve a crawl folder as if it were Pixiv, on this machine alone",
     "plan": "say what training costs on accelerators that are not there",
 }
 
@@ -47,10 +53,19 @@ def main() -> int:
             return _report("mlgcn", f"{found}\n\n{_usage()}", exit_status.WRONG_CALL)
         # Only the chosen one: two stages may give a flag the same name.
         module = importlib.import_module(f"mlgcn_jax.commands.{stage}")
+        name = f"mlgcn {stage}"
+        verb = arguments[0] if arguments else ""
+        if verb in _verbs_of(module):
+            module = importlib.import_module(f"{module.__name__}.{verb}")
+            name, arguments = f"{name} {verb}", arguments[1:]
         if "-h" in arguments or "--help" in arguments:
             print(_stage_usage(module))
             return 0
-        return _run(module, f"mlgcn {stage}", arguments)
+        if _verbs_of(module):
+            found = f"unknown verb {verb!r}" if verb else "no verb is given"
+            message = f"{found}; see {name} --help"
+            return _report(name, message, exit_status.WRONG_CALL)
+        return _run(module, name, arguments)
     except KeyboardInterrupt:
         return exit_status.INTERRUPTED
 
@@ -101,10 +116,20 @@ def _report(name: str, message: str, status: int) -> int:
     return status
 
 
+def _verbs_of(module: types.ModuleType) -> dict[str, str]:
+    """Returns the verbs of a stage, each with its purpose; {} of most stages."""
+    return getattr(module, "VERBS", {})
+
+
 def _usage() -> str:
-    lines = [f"  {stage:9} {purpose}" for stage, purpose in STAGES.items()]
     return "\n".join(
-        ["usage: mlgcn STAGE [...]", "", *lines, "", "mlgcn STAGE --help says more."]
+        [
+            "usage: mlgcn STAGE [...]",
+            "",
+            *_purposes(STAGES),
+            "",
+            "mlgcn STAGE --help says more.",
+        ]
     )
 
 
@@ -112,10 +137,16 @@ def _stage_usage(module: types.ModuleType) -> str:
     return "\n".join(
         [
             inspect.cleandoc(module.__doc__ or ""),
+            *_purposes(_verbs_of(module)),
             flags.FLAGS.module_help(module),
             f"  --{_DEBUG.name}: {flags.FLAGS[_DEBUG.name].help}",
         ]
     )
+
+
+def _purposes(names: dict[str, str]) -> list[str]:
+    width = max(map(len, names), default=0)
+    return [f"  {name:{width}} {purpose}" for name, purpose in names.items()]
 
 
 def _log_to_stderr() -> None:

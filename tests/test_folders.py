@@ -336,8 +336,7 @@ def test_empty_metadata(crawl, content):
 
 
 def test_shipped_sample_is_a_crawl_folder(tmp_path):
-    sample = Path(folders.__file__).parent / "sample" / "openclipart_sample.tar"
-    archives.unpack(sample, tmp_path / "sample")
+    archives.unpack(folders.SAMPLE, tmp_path / "sample")
     pictures, rejects = folders.read_folder(tmp_path / "sample")
     assert rejects == []
     assert len(pictures) == 2716

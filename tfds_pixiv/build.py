@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from mlgcn_jax.data import config_dict, dataset
+from mlgcn_jax.data import config_dict, dataset, folders
 from tfds_pixiv import build_record, selection, tfds_pixiv_dataset_builder
 
 
@@ -47,7 +47,7 @@ def build(
         labels = "openclipart40"
     config = tfds_pixiv_dataset_builder.PixivConfig(
         name=_config_name(labels=labels, top=top, min_works=min_works),
-        folder=source or tfds_pixiv_dataset_builder.SAMPLE,
+        folder=source or folders.SAMPLE,
         vocabulary=labels,
         num_labels=top,
         min_works=min_works,

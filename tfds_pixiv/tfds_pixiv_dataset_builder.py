@@ -18,7 +18,6 @@ from tensorflow_datasets.core.utils import tqdm_utils
 from mlgcn_jax.data import folder_contents, folders
 from tfds_pixiv import build_record, encoding, selection
 
-SAMPLE = pathlib.Path(folders.__file__).parent / "sample/openclipart_sample.tar"
 # A shard's examples are held in memory while it is written: about 100 MB.
 _PICTURES_PER_SHARD = 1024
 
@@ -95,7 +94,9 @@ class Builder(tfds.core.ShardBasedBuilder):
         "files beside them."
     )
     BUILDER_CONFIGS = [  # noqa: RUF012
-        PixivConfig(name="openclipart40", folder=SAMPLE, vocabulary="openclipart40"),
+        PixivConfig(
+            name="openclipart40", folder=folders.SAMPLE, vocabulary="openclipart40"
+        ),
         PixivConfig(name="pixiv40", vocabulary="pixiv40"),
         PixivConfig(name="top40", num_labels=40),  # the paper's
         PixivConfig(name="all100", min_works=100),

@@ -16,6 +16,9 @@ from mlgcn_jax.data.layouts import (
     tree,
 )
 
+# The crawl folder that comes with mlgcn-jax, as an archive.
+SAMPLE = pathlib.Path(__file__).parent / "sample/openclipart_sample.tar"
+
 # Each has `read(files)`, which claims the files that it reads and returns None where
 # there are none, and `EXPECTED`, which says what it looks for. An earlier one has the
 # first choice. Add a layout by adding its module.

@@ -1,0 +1,1 @@
+"""Works and pictures from Pixiv, politely and resumably, into a crawl folder."""

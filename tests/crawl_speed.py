@@ -1,0 +1,104 @@
+"""How fast the crawler is, and how much memory it takes, against the fake site.
+
+PYTHONPATH=tests python tests/crawl_speed.py [--works=200000]
+
+Pictures: `mlgcn crawl fetch` with 16 connections, from a site in a process of its own
+that takes 30 ms for each answer; decoded, hashed and recorded. Works: the peak memory
+of `mlgcn crawl list` over a made-up site of so many.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+import crawl_runs
+from absl import app, flags
+
+from mlgcn_jax.data import archives, folders
+
+_WORKS = flags.DEFINE_integer("works", 200_000, "Listed; 0 for none.")
+_LATENCY_MS = flags.DEFINE_float("latency_ms", 30.0, "Of each answer with a picture.")
+
+_CLI = (sys.executable, "-m", "mlgcn_jax.cli")
+
+
+def main(argv: list[str]) -> None:
+    """Prints the figures."""
+    del argv
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        archives.unpack(folders.SAMPLE, folder / "sample")
+        with _site(folder / "sample", "--latency_ms=0") as url:
+            port = url.rpartition(":")[2]
+            _crawl("list", folder / "crawl", url, "--labels=openclipart40")
+        with _site(
+            folder / "sample", f"--latency_ms={_LATENCY_MS.value}", f"--port={port}"
+        ) as url:
+            seconds, cpu_s, _ = _crawl(
+                "fetch",
+                folder / "crawl",
+                url,
+                "--image_interval_s=0",
+                "--connections=16",
+            )
+        (done,) = crawl_runs.rows(
+            folder / "crawl", "SELECT pictures, seconds FROM run WHERE verb = 'fetch'"
+        )
+        print(
+            f"fetch: {done[0]} pictures in {done[1]:.1f} s, {done[0] / done[1]:.0f}/s "
+            f"({done[0] / seconds:.0f}/s with the start of the command), "
+            f"{1000 * cpu_s / done[0]:.1f} ms CPU each"
+        )
+        for works in filter(None, (_WORKS.value // 20, _WORKS.value)):
+            with _site(f"--works={works}") as url:
+                seconds, _, peak_mb = _crawl(
+                    "list", folder / str(works), url, "--tags=猫耳"
+                )
+            print(f"list: {works} works in {seconds:.0f} s, peak {peak_mb:.0f} MB")
+
+
+@contextlib.contextmanager
+def _site(*arguments: object) -> Iterator[str]:
+    process = subprocess.Popen(
+        [*_CLI, "fake_pixiv", *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found is not None
+        yield found[0]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _crawl(
+    verb: str, folder: pathlib.Path, url: str, *arguments: str
+) -> tuple[float, float, float]:
+    """Returns seconds, seconds of CPU, and peak memory in MB of a verb."""
+    if verb == "list":
+        arguments += (f"--start={crawl_runs.FIRST}", f"--end={crawl_runs.LAST}")
+    command = [
+        *(*_CLI, "crawl", verb, str(folder), *arguments, "--api_interval_s=0"),
+        *(f"--api_url={url}", f"--oauth_url={url}"),
+    ]
+    begin = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **crawl_runs.ENVIRONMENT},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    seconds = time.monotonic() - begin
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+
+
+if __name__ == "__main__":
+    app.run(main)
