@@ -64,6 +64,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.keep_checkpoints = 2  # the newest ones
     config.keep_best_checkpoint = False  # also that of the best validation mAP
     config.keep_every_epochs = 0  # also one every so many epochs, for good; 0: none
+    # gs://BUCKET/RUN, s3://BUCKET/RUN or a folder elsewhere, of this run alone: a copy
+    # of the checkpoints, from which the run goes on where its folder is lost; "": none
+    config.checkpoint_store = ""
     config.evaluate_every_epochs = 1
     config.log_every_steps = 50
     # Seconds without a step, a validated batch or a save done after which a process

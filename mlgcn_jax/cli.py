@@ -28,6 +28,7 @@ STAGES = {
     "benchmark": "time mlgcn-jax and PyTorch side by side",
     "status": "say how far a run is, and how its processes are",
     "crawl": "list works and fetch pictures from Pixiv, politely",
+    "demo": "show the whole way, from crawl to tags, without an account",
     "fake_pixiv": "serve a crawl folder as if it were Pixiv, on this machine alone",
     "plan": "say what training costs on accelerators that are not there",
 }

@@ -49,6 +49,19 @@ def test_the_same_config_goes_on_and_another_is_an_error(tmp_path, datasets):
     assert folder.read_config().optimizer.learning_rate == 0.001
 
 
+def test_a_run_made_before_a_key_existed_goes_on(tmp_path, datasets):
+    folder = run_folder.RunFolder(tmp_path)
+    create(folder, configurations.tiny(), datasets[0])
+    written = json.loads(folder.config.read_text())
+    for key in ("accumulation_steps", "remat", "stuck_after_s", "checkpoint_store"):
+        del written[key]
+    folder.config.write_text(json.dumps(written))
+    assert folder.read_config().to_dict() == configurations.tiny().to_dict()
+    folder.reopen(configurations.tiny(), datasets[0])
+    with pytest.raises(ValueError, match=r"accumulation_steps: 1 -> 2"):
+        folder.reopen(configurations.tiny(accumulation_steps=2), datasets[0])
+
+
 def test_a_new_run_has_no_results_of_one_that_was_there_before(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
     create(folder, configurations.tiny(), datasets[0])

@@ -17,8 +17,9 @@ from mlgcn_jax.data import folders
 
 JST = datetime.timezone(datetime.timedelta(hours=9))
 _FIRST_ID = 70_000_000
-_FIRST_DAY = datetime.datetime(2019, 1, 1, tzinfo=JST)
+FIRST_DAY = datetime.datetime(2019, 1, 1, tzinfo=JST)
 _DAYS = 6 * 365
+LAST_DAY = FIRST_DAY + datetime.timedelta(days=_DAYS - 1)
 _NUM_USERS = 500
 _SIDE_PX = 96
 
@@ -166,7 +167,7 @@ def from_folder(folder: pathlib.Path, *, seed: int = 0) -> World:
             FakeWork(
                 id=_FIRST_ID + 7 * number,
                 user_id=1000 + chance.randrange(_NUM_USERS),
-                created=_FIRST_DAY + _random_time(chance, _DAYS),
+                created=FIRST_DAY + _random_time(chance, _DAYS),
                 tags=[(tag, "") for tag in of_work[0].tags],
                 title=of_work[0].title,
                 pictures=[picture.path for picture in of_work],
@@ -180,7 +181,7 @@ def made_up(
     num_works: int,
     *,
     tags: Sequence[str] = ("猫耳",),
-    first_day: datetime.datetime = _FIRST_DAY,
+    first_day: datetime.datetime = FIRST_DAY,
     days: int = _DAYS,
     seed: int = 0,
 ) -> World:

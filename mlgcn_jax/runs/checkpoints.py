@@ -34,13 +34,20 @@ class Checkpoints:
     checksums and gives the step its name. One run owns a folder at a time.
     """
 
-    def __init__(self, directory: pathlib.Path, *, keep: int):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        *,
+        keep: int,
+        after_save: Callable[[], None] = lambda: None,
+    ):
         """Opens the folder, creating it; leftovers of saves cut short are removed.
 
         Args:
             directory: the run's checkpoint folder.
             keep: how many of the newest steps stay, at least 1. While a step is saved
                 there is one more, so that a whole one is always there.
+            after_save: called in the first process when a step has got its name.
         """
         if processes.is_first():
             directory.mkdir(parents=True, exist_ok=True)
@@ -49,6 +56,7 @@ class Checkpoints:
                 shutil.rmtree(leftover)
         self._directory = directory.resolve()
         self._keep = keep
+        self._after_save = after_save
         self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         self._finisher = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._saving: futures.Future[None] | None = None
@@ -125,6 +133,7 @@ class Checkpoints:
         for old in saved_steps(self._directory)[self._keep :]:
             if not also_keep(old):
                 shutil.rmtree(self._directory / str(old))
+        self._after_save()
 
     def _save_error(self, step: int, error: Exception) -> CheckpointError:
         free_mb = shutil.disk_usage(self._directory).free // 2**20
@@ -151,17 +160,22 @@ def latest_step(directory: pathlib.Path) -> int | None:
     Raises:
         CheckpointError: there are checkpoints, and every one is damaged.
     """
-    steps = saved_steps(directory)
-    for step in steps:
-        damage = checksums.find_damage(directory / str(step))
-        if damage is None:
-            return step
-        logging.warning("checkpoint of step %d is not used: %s", step, damage)
-    if steps:
+    step = newest_whole_step(directory)
+    if step is None and (steps := saved_steps(directory)):
         raise CheckpointError(
             f"all checkpoints in {directory} are damaged (steps {steps}); restore the "
             "folder from a copy, or remove it to start anew"
         )
+    return step
+
+
+def newest_whole_step(directory: pathlib.Path) -> int | None:
+    """Returns the same, and None too where every checkpoint is damaged."""
+    for step in saved_steps(directory):
+        damage = checksums.find_damage(directory / str(step))
+        if damage is None:
+            return step
+        logging.warning("checkpoint of step %d is not used: %s", step, damage)
     return None
 
 

@@ -36,6 +36,7 @@ MAY_CHANGE = frozenset(
         "remat",
         "label_shards",
         "checkpoint_every_epochs",
+        "checkpoint_store",
         "keep_checkpoints",
         "keep_best_checkpoint",
         "keep_every_epochs",
@@ -44,6 +45,17 @@ MAY_CHANGE = frozenset(
         "stuck_after_s",
     }
 )
+
+# Keys that older runs lack, with what they did without them.
+_ADDED_KEYS = {
+    "accumulation_steps": 1,
+    "remat": False,
+    "label_shards": 1,
+    "keep_best_checkpoint": False,
+    "keep_every_epochs": 0,
+    "stuck_after_s": 900.0,
+    "checkpoint_store": "",
+}
 
 
 class RunFolder(run_paths.RunPaths):
@@ -130,7 +142,8 @@ class RunFolder(run_paths.RunPaths):
                 f"{self.workdir} is not a run: it has no config.json; give the "
                 "--workdir of `mlgcn train`"
             )
-        return ml_collections.ConfigDict(files.read_json(self.config)).lock()
+        written = files.read_json(self.config)
+        return ml_collections.ConfigDict(_ADDED_KEYS | written).lock()
 
     def read_dataset(self) -> dict[str, str]:
         """Returns `directory`, where the dataset lay last, and its `fingerprint`.
@@ -148,24 +161,8 @@ class RunFolder(run_paths.RunPaths):
         return found
 
     def check_same_config(self, config: config_dict.ConfigDict) -> None:
-        """Checks that the run can go on with this config.
-
-        Raises:
-            ValueError: it has another one; the message says what differs.
-        """
-        before = _flat(self.read_config().to_dict())
-        now = _flat(config.to_dict())
-        changed = [
-            f"{key}: {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and key.split(".")[0] not in MAY_CHANGE
-        ]
-        if changed:
-            raise ValueError(
-                f"{self.workdir} holds a run of another config "
-                f"({'; '.join(changed)}); use the same config to go on with it, or "
-                "another --workdir"
-            )
+        """Raises ValueError where this is a run of another config."""
+        check_same_config(self.read_config(), config, where=str(self.workdir))
 
     def check_same_dataset(self, data: dataset.Dataset) -> None:
         """Raises ValueError where the run was trained on another dataset."""
@@ -176,6 +173,32 @@ class RunFolder(run_paths.RunPaths):
                 f"({before['directory']}, now {data.directory} with other content); "
                 "use that dataset to go on with it, or another --workdir"
             )
+
+
+def check_same_config(
+    before: config_dict.ConfigDict, config: config_dict.ConfigDict, *, where: str
+) -> None:
+    """Checks that a run can go on with a config.
+
+    Args:
+        before: the one it was started with.
+        config: the one it shall go on with.
+        where: it lies, for the message.
+
+    Raises:
+        ValueError: they differ; the message says in what.
+    """
+    old, new = _flat(before.to_dict()), _flat(config.to_dict())
+    changed = [
+        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key.split(".")[0] not in MAY_CHANGE
+    ]
+    if changed:
+        raise ValueError(
+            f"{where} holds a run of another config ({'; '.join(changed)}); use the "
+            "same config to go on with it, or another --workdir"
+        )
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -23,6 +23,18 @@ class RunPaths:
         self.per_label = workdir / "per_label.csv"
         self.predictions = workdir / "predictions.npz"
 
+    def needed_to_go_on(self) -> list[pathlib.Path]:
+        """The files that a run needs, besides a checkpoint, to be the same again."""
+        return [
+            self.config,
+            self.dataset,
+            self.labels,
+            self.label_graph,
+            self.workdir / "checksums.json",
+            self.initial_weights,
+            self.metrics_log,
+        ]
+
     def stuck(self, process: int) -> pathlib.Path:
         """What the watchdog of a process wrote before it ended it."""
         return self.workdir / f"stuck-process{process}.txt"

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from mlgcn_jax.data import config_dict, dataset, input_pipeline
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
+    checkpoint_store,
     checkpoints,
     compilation_cache,
     heartbeats,
@@ -90,6 +91,7 @@ def _train(
     num_steps = round(config.num_epochs * steps_per_epoch)
 
     # --- Run folder and label graph: new, or as they were when the run stopped ---
+    store = _open_store(config, folder) if processes.is_first() else None
     step = _open_folder(config, folder, data) if processes.is_first() else None
     step = processes.agree(_NOTHING_SAVED if step is None else step)
     is_new = step == _NOTHING_SAVED
@@ -137,10 +139,13 @@ def _train(
 
     # --- Loop ---
     with contextlib.ExitStack() as stack:
+        copy = stack.enter_context(checkpoint_store.following(store))
         saver = stack.enter_context(
             contextlib.closing(
                 checkpoints.Checkpoints(
-                    folder.checkpoints, keep=config.keep_checkpoints
+                    folder.checkpoints,
+                    keep=config.keep_checkpoints,
+                    after_save=copy,
                 )
             )
         )
@@ -229,6 +234,17 @@ def _train(
                 with signs.during(vital_signs.SAVING):
                     saver.save(state, also_keep=is_kept)
             logging.info("stopped by a signal at step %d; everything is saved", step)
+
+
+def _open_store(
+    config: config_dict.ConfigDict, folder: run_folder.RunFolder
+) -> checkpoint_store.CheckpointStore | None:
+    """Returns where copies go, None for nowhere; fetches what is newer there."""
+    if not config.checkpoint_store:
+        return None
+    store = checkpoint_store.CheckpointStore(config.checkpoint_store, folder)
+    store.fetch_newer(config)
+    return store
 
 
 def _open_folder(
