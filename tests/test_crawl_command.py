@@ -121,6 +121,8 @@ def test_the_whole_way(tmp_path):
         words = ("list", folder, "--tags=猫耳,メイド", *DAYS, *at(site))
         status, out, log = run(*words)
         assert status == 0 and "20 owed" in out
+        status, _, error = run("export", folder)
+        assert status == 1 and "no pictures yet; run mlgcn crawl fetch" in error
         fetch = ("fetch", folder, *at(site), "--image_interval_s=0")
         status, _, error = run(*fetch)
         assert status == 0, error

@@ -71,12 +71,10 @@ def test_ids_and_tags_alone_can_be_shared(crawl, tmp_path):
         assert set(line) == {"id", "page", "tags"}
 
 
-def test_without_a_picture_nothing_is_exported(tmp_path):
+def test_before_a_picture_is_there_ids_can_be_exported(tmp_path):
     with server.FakePixiv(world.made_up(3)) as site:
         crawl_runs.list_works(tmp_path, site.url)
-    with pytest.raises(ValueError, match="no pictures yet"):
-        export.export(tmp_path, tmp_path)
-    assert not (tmp_path / "metadata.jsonl").exists()
+    assert export.export(tmp_path, tmp_path) == 0
     assert export.export_ids(tmp_path, tmp_path) == 3
 
 
@@ -118,6 +116,14 @@ def test_an_author_is_purged_and_does_not_come_back(crawl):
         )
     rows = crawl_runs.rows(crawl, "SELECT id FROM work WHERE user_id = 2")
     assert rows == []
+
+
+def test_when_all_is_purged_nothing_is_left_of_what_was_exported(crawl):
+    export.export(crawl, crawl)
+    export.export_ids(crawl, crawl)
+    for user in range(1, 5):
+        purge.purge(crawl, user=user)
+    assert lines(crawl / "metadata.jsonl") == lines(crawl / "ids.jsonl") == []
 
 
 def test_a_work_is_purged(crawl):

@@ -26,7 +26,6 @@ def export(folder: pathlib.Path, to: pathlib.Path) -> int:
             pictures become links to the same files, or copies on another disk.
 
     Raises:
-        ValueError: There is no picture yet.
         OSError: Something cannot be read or written.
     """
     number = 0
@@ -38,10 +37,6 @@ def export(folder: pathlib.Path, to: pathlib.Path) -> int:
                     _link(folder / row["path"], to / row["path"])
                 write(_describe(row))
                 number += 1
-            if not number:
-                raise ValueError(
-                    f"{folder} has no pictures yet; run mlgcn crawl fetch first"
-                )
     return number
 
 

@@ -8,6 +8,7 @@ import datetime
 import json
 import sqlite3
 from collections.abc import Iterable
+from typing import Any
 
 from absl import logging
 
@@ -118,6 +119,7 @@ def _next_window(manifest: manifests.Manifest) -> sqlite3.Row | None:
 def _list_page(
     session: sessions.Session, window: sqlite3.Row, vocabulary: labels.Vocabulary
 ) -> None:
+    """Asks for the next page of a window, and writes what it shows."""
     query = json.loads(window["query"]) if window["query"] else _first_query(window)
     try:
         page = session.client.api.search(query)
@@ -129,29 +131,17 @@ def _list_page(
     days = [day for work in page.works if (day := works.creation_day(work))]
     oldest = days[-1] if days else window["oldest"]
     with session.manifest.transaction() as connection:
-        malformed = 0
-        for content in page.works:
-            try:
-                work = works.parse(content)
-            except works.MalformedError as error:
-                logging.warning("a work of %s is skipped: %s", window["word"], error)
-                malformed += 1
-                continue
-            if session.wanted.is_on_opt_out_list(work):
-                continue  # what was purged does not come back, not even as a record
-            work_records.store(connection, work, content, session.wanted)
-            names = (*work.tags, window["word"])
-            work_records.add_labels(
-                connection, work.id, vocabulary.label_indices(names)
-            )
+        found = [
+            _store(session, work, window["word"], vocabulary) for work in page.works
+        ]
         connection.execute(
             "UPDATE window SET query = ?, oldest = ?, works = works + ?, "
             "malformed = malformed + ? WHERE id = ?",
             (
                 json.dumps(page.next_query),
                 oldest,
-                len(page.works) - malformed,
-                malformed,
+                found.count(True),
+                found.count(False),
                 window["id"],
             ),
         )
@@ -160,6 +150,24 @@ def _list_page(
         elif _offset(page.next_query) > windows.MAX_OFFSET:
             _split(connection, window, oldest)
         session.run.save(pages=1)
+
+
+def _store(
+    session: sessions.Session, content: Any, word: str, vocabulary: labels.Vocabulary
+) -> bool:
+    """Writes a work that a search for a word shows; returns False if it is none."""
+    try:
+        work = works.parse(content)
+    except works.MalformedError as error:
+        logging.warning("a work of %s is skipped: %s", word, error)
+        return False
+    # What was purged does not come back, not even as a record.
+    if not session.wanted.is_on_opt_out_list(work):
+        connection = session.manifest.connection
+        work_records.store(connection, work, content, session.wanted)
+        indices = vocabulary.label_indices((*work.tags, word))
+        work_records.add_labels(connection, work.id, indices)
+    return True
 
 
 def _first_query(window: sqlite3.Row) -> dict[str, str]:

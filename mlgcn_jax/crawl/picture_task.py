@@ -111,8 +111,15 @@ class PictureTask:
     ) -> picture_records.Stored:
         name = f"{owed.work_id}_p{owed.page}{picture.suffix}"
         path = f"{_FOLDER}/{_shard(owed.work_id)}/{name}"
-        with files.written_whole(self.folder / path) as temporary:
-            temporary.write_bytes(picture.content)
+        try:
+            with files.written_whole(self.folder / path) as temporary:
+                temporary.write_bytes(picture.content)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{self.folder / path} cannot be written: {error.strerror}; mend that, "
+                "and the same command goes on",
+            ) from error
         return picture_records.Stored(
             path=path,
             num_bytes=len(picture.content),

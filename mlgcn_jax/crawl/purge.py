@@ -14,8 +14,8 @@ def purge(
     """Deletes files and records, and keeps them from coming back; returns how many.
 
     They join the opt-out lists of the crawl. Killed in the middle, it leaves what is
-    not deleted yet on those lists, and can be run again. `metadata.jsonl` of the folder
-    is written anew; other folders that were exported to are not known.
+    not deleted yet on those lists, and can be run again. What was exported to the
+    folder itself is written anew; other folders that were exported to are not known.
 
     Args:
         folder: Of the crawl.
@@ -61,6 +61,10 @@ def purge(
                 )
         # Nor shall the log of earlier writes keep it.
         manifest.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    if (folder / metadata_file.METADATA).is_file():
-        export.export(folder, folder)
+    for file, write in (
+        (metadata_file.METADATA, export.export),
+        (export.IDS, export.export_ids),
+    ):
+        if (folder / file).is_file():
+            write(folder, folder)
     return len(ids)

@@ -27,47 +27,38 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         ValueError: Its manifest is damaged or of a newer version.
     """
     with manifests.opened(folder) as manifest, manifest.snapshot() as connection:
-        windows = _count(
-            connection, "SELECT state, count(*) FROM window GROUP BY state"
-        )
-        pictures = _count(
-            connection, f"SELECT {_STATE}, count(*) FROM picture GROUP BY 1"
-        )
+        windows = _count(connection, "state", "window")
+        pictures = _count(connection, _STATE, "picture")
         return {
             "windows": {state: windows.get(state, 0) for state in _WINDOW_STATES},
             "overflows": _windows(connection, "overflow"),
             "failed_windows": _windows(connection, "failed"),
-            "malformed_works": connection.execute(
-                "SELECT coalesce(sum(malformed), 0) FROM window"
-            ).fetchone()[0],
-            "works": connection.execute("SELECT count(*) FROM work").fetchone()[0],
-            "excluded": _count(
-                connection,
-                "SELECT excluded, count(*) FROM work WHERE excluded IS NOT NULL "
-                "GROUP BY excluded ORDER BY count(*) DESC",
-            ),
+            "malformed_works": _sum(connection, "malformed", "window"),
+            "works": _sum(connection, "1", "work"),
+            "excluded": _count(connection, "excluded", "work"),
             "pictures": {state: pictures.get(state, 0) for state in _PICTURE_STATES},
-            "failed": _count(
-                connection,
-                "SELECT reason, count(*) FROM picture WHERE state = 'failed' "
-                "GROUP BY reason ORDER BY count(*) DESC",
-            ),
+            "failed": _count(connection, "reason", "picture WHERE state = 'failed'"),
             "unusable": _count(
-                connection,
-                "SELECT reason, count(*) FROM picture WHERE state = 'unusable' "
-                "GROUP BY reason ORDER BY count(*) DESC",
+                connection, "reason", "picture WHERE state = 'unusable'"
             ),
-            "bytes": connection.execute(
-                "SELECT coalesce(sum(bytes), 0) FROM picture WHERE state = 'done'"
-            ).fetchone()[0],
+            "bytes": _sum(connection, "bytes", "picture WHERE state = 'done'"),
             "labels": _labels(connection),
             "forecast": _forecast(connection, windows, pictures),
             "filters": manifest.read_setting("filters"),
         }
 
 
-def _count(connection: sqlite3.Connection, query: str) -> dict[str, int]:
-    return dict(connection.execute(query).fetchall())
+def _count(connection: sqlite3.Connection, what: str, rows: str) -> dict[str, int]:
+    """Returns how often each value occurs that is not NULL, the most frequent first."""
+    counts = connection.execute(
+        f"SELECT {what} AS what, count(*) FROM {rows} GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    return {value: number for value, number in counts if value is not None}
+
+
+def _sum(connection: sqlite3.Connection, what: str, rows: str) -> int:
+    query = f"SELECT coalesce(sum({what}), 0) FROM {rows}"
+    return connection.execute(query).fetchone()[0]
 
 
 def _windows(connection: sqlite3.Connection, state: str) -> list[dict[str, Any]]:

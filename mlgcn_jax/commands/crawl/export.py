@@ -19,8 +19,15 @@ _NO_IMAGES = flags.DEFINE_boolean("no_images", False, "Write ids and tags alone.
 
 
 def main(argv: list[str]) -> None:
-    """Writes, and prints how much."""
+    """Writes, and prints how much.
+
+    Raises:
+        ValueError: There is nothing to write.
+    """
     folder = folder_argument.parse(argv)
     to = pathlib.Path(_TO.value).expanduser() if _TO.value else folder
     write = export.export_ids if _NO_IMAGES.value else export.export
-    print(f"{write(folder, to)} pictures: {to}")
+    number = write(folder, to)
+    if not number:
+        raise ValueError(f"{folder} has no pictures yet; run mlgcn crawl fetch first")
+    print(f"{number} pictures: {to}")

@@ -56,7 +56,11 @@ def main(argv: list[str]) -> int:
         except pace.DailyCapError as error:
             logging.warning("%s", error)
             return exit_status.PREEMPTED
-    print(status_text.format_status(status.read(folder)))
+    found = status.read(folder)
+    print(status_text.format_status(found))
+    unknown = [name for name, n in found["labels"].items() if not n["works"]]
+    if unknown:
+        logging.warning("no work at all has these tags: %s", ", ".join(unknown))
     return exit_status.FAILURE if failed else 0
 
 
