@@ -34,13 +34,13 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         archives.unpack(folders.SAMPLE, folder / "sample")
-        with _site(folder / "sample", "--latency_ms=0") as url:
+        with site(folder / "sample", "--latency_ms=0") as url:
             port = url.rpartition(":")[2]
-            _crawl("list", folder / "crawl", url, "--labels=openclipart40")
-        with _site(
+            crawl("list", folder / "crawl", url, "--labels=openclipart40")
+        with site(
             folder / "sample", f"--latency_ms={_LATENCY_MS.value}", f"--port={port}"
         ) as url:
-            seconds, cpu_s, _ = _crawl(
+            seconds, cpu_s, _ = crawl(
                 "fetch",
                 folder / "crawl",
                 url,
@@ -56,29 +56,27 @@ def main(argv: list[str]) -> None:
             f"{1000 * cpu_s / done[0]:.1f} ms CPU each"
         )
         for works in filter(None, (_WORKS.value // 20, _WORKS.value)):
-            with _site(f"--works={works}") as url:
-                seconds, _, peak_mb = _crawl(
+            with site(f"--works={works}") as url:
+                seconds, _, peak_mb = crawl(
                     "list", folder / str(works), url, "--tags=猫耳"
                 )
             print(f"list: {works} works in {seconds:.0f} s, peak {peak_mb:.0f} MB")
 
 
 @contextlib.contextmanager
-def _site(*arguments: object) -> Iterator[str]:
-    process = subprocess.Popen(
-        [*_CLI, "fake_pixiv", *map(str, arguments)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found is not None
-        yield found[0]
-    finally:
-        process.kill()
-        process.wait()
+def site(*arguments: object) -> Iterator[str]:
+    command = [*_CLI, "fake_pixiv", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            found = re.search(r"http://\S+", process.stdout.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            process.kill()
 
 
-def _crawl(
+def crawl(
     verb: str, folder: pathlib.Path, url: str, *arguments: str
 ) -> tuple[float, float, float]:
     """Returns seconds, seconds of CPU, and peak memory in MB of a verb."""
@@ -95,7 +93,8 @@ def _crawl(
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
     seconds = time.monotonic() - begin
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 

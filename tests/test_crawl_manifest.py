@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pathlib
+import signal
 import sqlite3
 
 import pytest
@@ -123,22 +124,25 @@ def test_a_second_crawler_is_told_who_has_it_and_a_dead_one_has_it_no_longer(tmp
         pass
 
 
+def _write_and_die(file: pathlib.Path) -> None:
+    connection = sqlite3.connect(file, isolation_level=None)
+    for number in range(100):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO label VALUES (?, ?, '[]')", (number, number))
+        connection.execute("INSERT INTO day VALUES (?, ?)", (number, number))
+        if number == 50:
+            os.kill(os.getpid(), signal.SIGKILL)
+        connection.execute("COMMIT")
+
+
 def test_what_a_dead_crawler_left_in_the_manifest_is_whole(tmp_path):
     with manifests.created(tmp_path):
         pass
-    child = os.fork()
-    if not child:
-        connection = sqlite3.connect(tmp_path / manifests.FILE, isolation_level=None)
-        for number in range(100):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                "INSERT INTO label VALUES (?, ?, '[]')", (number, number)
-            )
-            connection.execute("INSERT INTO day VALUES (?, ?)", (number, number))
-            if number == 50:
-                os.kill(os.getpid(), 9)
-            connection.execute("COMMIT")
-    os.waitpid(child, 0)
+    context = multiprocessing.get_context("spawn")
+    writer = context.Process(target=_write_and_die, args=(tmp_path / manifests.FILE,))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
     with manifests.opened(tmp_path) as manifest:
         counts = [
             manifest.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import warnings
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any
@@ -136,6 +137,9 @@ class Checkpoints:
         self._after_save()
 
     def _save_error(self, step: int, error: Exception) -> CheckpointError:
+        # Orbax forgets the coroutines of a failed save: whenever they are collected,
+        # Python would say so, below the error that is to be read.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited")
         free_mb = shutil.disk_usage(self._directory).free // 2**20
         return CheckpointError(
             f"saving step {step} to {self._directory} failed: {_first_line(error)} "
