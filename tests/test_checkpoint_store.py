@@ -21,11 +21,11 @@ from mlgcn_jax.training import train
 
 
 class Buckets(local.LocalFileSystem):
-    """s3://BUCKET/... in a folder; a file of it may be refused."""
+    """s3://BUCKET/... in a folder; a file of it may break off."""
 
     protocol = "s3"
     root = ""
-    refused = ""
+    broken = ""
 
     def __init__(self, **options):
         super().__init__(auto_mkdir=True, **options)
@@ -36,7 +36,9 @@ class Buckets(local.LocalFileSystem):
         return f"{cls.root}/{path[5:]}" if path.startswith("s3://") else path
 
     def open(self, path, mode="rb", **options):
-        if "w" in mode and type(self).refused and type(self).refused in path:
+        if "w" in mode and type(self).broken and type(self).broken in path:
+            with super().open(path, mode, **options) as writer:
+                writer.write(b"{")
             raise OSError(f"503 Slow Down: {path}")
         return super().open(path, mode, **options)
 
@@ -155,23 +157,36 @@ def test_the_store_of_another_run_is_refused(stored, data_dir, tmp_path):
     assert checkpoints.saved_steps(tmp_path / "run" / "checkpoints") == []
 
 
+@pytest.mark.parametrize("file", ["variables", "checksums.json"])
 def test_a_copy_cut_short_does_not_count_and_is_made_again(
-    bucket, finished, tmp_path, monkeypatch
+    bucket, finished, tmp_path, monkeypatch, file
 ):
     folder = run_folder.RunFolder(finished / "run")
     newest, _ = checkpoints.saved_steps(folder.checkpoints)
     store = checkpoint_store.CheckpointStore("s3://bucket/run", folder)
-    monkeypatch.setattr(Buckets, "refused", f"{newest}/variables")
+    monkeypatch.setattr(Buckets, "broken", f"{newest}/{file}")
     with pytest.raises(ValueError, match=r"could not be copied \(503 Slow Down"):
         with checkpoint_store.following(store) as copy:
             copy()
     assert newest not in steps_in(bucket / "run")
-    (bucket / "run" / "3" / "variables").mkdir(parents=True)  # of an older one
-    monkeypatch.setattr(Buckets, "refused", "")
+    (bucket / "run" / "3" / "variables").mkdir(parents=True)  # of an older step
+    monkeypatch.setattr(Buckets, "broken", "")
     with checkpoint_store.following(store):
         pass
     assert steps_in(bucket / "run") == steps_in(finished / "store")
+    assert checksums.find_damage(bucket / "run" / str(newest)) is None
     assert not (bucket / "run" / "3").exists()
+
+
+def test_run_files_in_a_store_stay_whole(bucket, finished, monkeypatch):
+    shutil.copytree(finished / "store", bucket / "run")
+    before = (bucket / "run" / "metrics.jsonl").read_bytes()
+    monkeypatch.setattr(Buckets, "broken", "metrics.jsonl")
+    folder = run_folder.RunFolder(finished / "run")
+    store = checkpoint_store.CheckpointStore("s3://bucket/run", folder)
+    with pytest.raises(OSError, match="503"):
+        store.follow()
+    assert (bucket / "run" / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_store_without_its_package_says_which(tmp_path):

@@ -94,7 +94,7 @@ class CheckpointStore:
         wanted = checkpoints.saved_steps(self._folder.checkpoints)
         for path in self._folder.needed_to_go_on():
             if path.exists():
-                _copy(epath.Path(path), self._root / path.name)
+                _copy_whole(epath.Path(path), self._root / path.name)
         for step in set(wanted) - set(self._saved_steps()):
             source = epath.Path(self._folder.checkpoints / str(step))
             try:
@@ -199,7 +199,14 @@ def _copy_tree(source: epath.Path, target: epath.Path) -> None:
         elif path.name != checksums.FILE_NAME:
             _copy(path, target / path.name)
     if (source / checksums.FILE_NAME).exists():
-        _copy(source / checksums.FILE_NAME, target / checksums.FILE_NAME)
+        _copy_whole(source / checksums.FILE_NAME, target / checksums.FILE_NAME)
+
+
+def _copy_whole(source: epath.Path, target: epath.Path) -> None:
+    """Copies a small file that is whole or not there, on a file system too."""
+    temporary = target.with_name(f"{target.name}.part")
+    _copy(source, temporary)
+    temporary.replace(target)
 
 
 def _copy(source: epath.Path, target: epath.Path) -> None:
