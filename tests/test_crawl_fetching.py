@@ -71,7 +71,7 @@ def test_all_pages_and_originals(tmp_path):
     "effect",
     [
         *("429 seconds", "rate limit", "server error", "html", "truncated"),
-        *("garbage", "cut", "drip", "endless", "reset", "redirect"),
+        *("garbage", "cut", "drip", "drip of headers", "endless", "reset", "redirect"),
     ],
 )
 def test_what_passes_is_tried_again(tmp_path, effect):
@@ -93,6 +93,7 @@ def test_what_passes_is_tried_again(tmp_path, effect):
         ("truncated", "RemoteProtocolError"),
         ("cut", "damaged picture: cannot be read: image file is truncated"),
         ("drip", "took more than 0.5 s"),
+        ("drip of headers", "took more than 0.5 s"),
         ("redirect", "HTTP 302, a redirect"),
         ("rate limit", "rate limit"),
     ],

@@ -5,12 +5,11 @@ redirect, and no error shows an address or a header.
 """
 
 import dataclasses
-import time
 from collections.abc import Mapping
 
 import httpx
 
-from mlgcn_jax.crawl import pace, retries
+from mlgcn_jax.crawl import deadlines, pace, retries
 
 _RATE_LIMIT = b"Rate Limit"
 
@@ -38,8 +37,8 @@ class Channel:
         http: Shared by all kinds: one pool of connections.
         pacer: When the next one may go out.
         daily: How many may go out in a day.
-        deadline_s: For one answer, from the first to the last byte, however steadily it
-            drips.
+        deadline_s: For one answer, from the request to the last byte, however steadily
+            it drips.
         max_bytes: Longest answer.
         rate_limit_pause_s: How long nothing is sent once the site says that it was too
             much, where it does not say how long.
@@ -71,13 +70,23 @@ class Channel:
         """
         self.pacer.wait()
         self.daily.take()
+        deadlines.begin(self.deadline_s)
         try:
             with self.http.stream(
-                method, url, headers=headers, params=params, data=data
+                method,
+                url,
+                headers=headers,
+                params=params,
+                data=data,
+                extensions={"trace": deadlines.bound_reads},
             ) as response:
                 answer = Answer(
                     response.status_code, response.headers, self._read(response)
                 )
+        except httpx.TimeoutException as error:
+            late = f"took more than {self.deadline_s:g} s"
+            reason = late if deadlines.is_over() else type(error).__name__
+            raise retries.RetryableError(reason) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise retries.RetryableError(type(error).__name__) from None
         except httpx.InvalidURL:
@@ -86,14 +95,11 @@ class Channel:
         return answer
 
     def _read(self, response: httpx.Response) -> bytes:
-        deadline = time.monotonic() + self.deadline_s
         content = bytearray()
         for chunk in response.iter_bytes():
             content += chunk
             if len(content) > self.max_bytes:
                 raise retries.RetryableError(f"more than {self.max_bytes} bytes")
-            if time.monotonic() > deadline:
-                raise retries.RetryableError(f"took more than {self.deadline_s:g} s")
         length = response.headers.get("content-length", "")
         if length.isdigit() and int(length) != response.num_bytes_downloaded:
             raise retries.RetryableError("shorter than its Content-Length")

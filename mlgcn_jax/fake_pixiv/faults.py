@@ -16,6 +16,7 @@ Effect = Literal[
     "garbage",  # as many, but no picture and no JSON
     "cut",  # a picture cut short, with the right Content-Length
     "drip",  # a byte now and then
+    "drip of headers",
     "endless",  # no Content-Length and no end
     "reset",  # the connection is torn down in the middle
     "redirect",  # to another host

@@ -345,17 +345,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if effect != "endless":
             self.send_header("Content-Length", "1000")
         self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(b"\xff\xd8\xff")
+        if effect == "drip of headers":
+            self.flush_headers()
+        else:
+            self.end_headers()
+            self.wfile.write(b"\xff\xd8\xff")
         self.wfile.flush()
         if effect == "reset":
             linger = struct.pack("ii", 1, 0)  # closing sends RST
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        while effect in ("drip", "endless"):
-            self.wfile.write(b"\x00" if effect == "drip" else bytes(65_536))
+        while effect == "endless":
+            self.wfile.write(bytes(65_536))
+        while effect in ("drip", "drip of headers"):
+            self.wfile.write(b"x")
             self.wfile.flush()
-            if effect == "drip":
-                time.sleep(_DRIP_S)
+            time.sleep(_DRIP_S)
 
 
 def _window(query: dict[str, str]) -> tuple[datetime.date, datetime.date]:
