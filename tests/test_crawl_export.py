@@ -20,6 +20,7 @@ def crawl(tmp_path: pathlib.Path) -> pathlib.Path:
     for number, work in enumerate(works.works.values()):
         work.user_id = 1 + number % 4
         work.title = f"title {number}"
+        work.tags = [("猫耳", "cat ears"), ("メイド", "")]
     with server.FakePixiv(works) as site:
         crawl_runs.list_works(tmp_path / "crawl", site.url, ["猫耳", "メイド"])
         gone = next(iter(works.works.values()))
@@ -38,6 +39,7 @@ def test_an_export_is_a_crawl_folder(crawl):
     assert len(pictures) == 39 and rejects == []
     picture = pictures[0]
     assert (picture.page, picture.tags) == (0, ("猫耳", "メイド"))
+    assert picture.translations == (("猫耳", "cat ears"),)
     assert picture.title == "title 1" and picture.user == "2"
     assert picture.source == f"https://www.pixiv.net/artworks/{picture.id}"
     entry = lines(crawl / "metadata.jsonl")[0]

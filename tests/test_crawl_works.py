@@ -38,6 +38,7 @@ def test_a_work_of_one_page():
     assert (work.x_restrict, work.ai_type, work.is_hidden) == (0, 1, False)
     assert (work.title, work.caption) == ("白い猫", "<b>hello</b>")
     assert work.tags == ("猫耳", "メイド")
+    assert work.translations == {"猫耳": "cat ears"}
     assert work.urls == ({"large": "l", "original": "o"},)
 
 
@@ -62,6 +63,7 @@ def test_everything_but_id_tags_and_urls_may_be_absent():
         title="",
         caption="",
         tags=("a",),
+        translations={},
         urls=({"large": "l"},),
         x_restrict=0,
         ai_type=0,
@@ -136,5 +138,6 @@ def test_any_json_is_a_work_or_malformed(changes):
         work = works.parse(single(**changes))
     except works.MalformedError:
         return
-    "".join((work.title, work.caption, *work.tags)).encode()
+    texts = (*work.tags, *work.translations, *work.translations.values())
+    "".join((work.title, work.caption, *texts)).encode()
     assert 1 <= work.id < 2**63

@@ -79,13 +79,20 @@ def _describe(row: sqlite3.Row) -> dict[str, Any]:
         "id": work.id,
         "page": row["page"],
         "file": row["path"],
-        "tags": work.tags,
+        "tags": [_tag(name, work.translations.get(name)) for name in work.tags],
         "title": work.title,
         "user": work.user_id,
         "width": row["width"],
         "height": row["height"],
         "source": f"https://www.pixiv.net/artworks/{work.id}",
     }
+
+
+def _tag(name: str, translation: str | None) -> str | dict[str, str]:
+    """Returns a tag as `metadata.jsonl` holds it: a text, or an object of the site."""
+    if translation is None:
+        return name
+    return {"name": name, "translated_name": translation}
 
 
 @contextlib.contextmanager

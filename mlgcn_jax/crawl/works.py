@@ -27,6 +27,7 @@ class Work:
         title: As written.
         caption: HTML.
         tags: As written.
+        translations: Tag -> what the site translates it to, where it does.
         urls: Of each page, one of SIZES -> URL; nothing here was checked.
         x_restrict: 0, 1 (R-18) or 2 (R-18G).
         ai_type: 0 (unknown), 1 (by a human) or 2 (generated).
@@ -40,6 +41,7 @@ class Work:
     title: str
     caption: str
     tags: tuple[str, ...]
+    translations: dict[str, str]
     urls: tuple[dict[str, str], ...]
     x_restrict: int
     ai_type: int
@@ -71,6 +73,7 @@ def parse(content: Any) -> Work:
         title=_text(content.get("title")),
         caption=_text(content.get("caption")),
         tags=_tags(content.get("tags")),
+        translations=_translations(content["tags"]),
         urls=urls,
         x_restrict=_whole(content.get("x_restrict"), 0),
         ai_type=_whole(content.get("illust_ai_type"), 0),
@@ -121,6 +124,15 @@ def _tags(tags: Any) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in names):
         raise MalformedError("tags holds something else than names")
     return tuple(_text(name) for name in names)
+
+
+def _translations(tags: list[Any]) -> dict[str, str]:
+    pairs = (
+        (_text(tag["name"]), _text(tag.get("translated_name")))
+        for tag in tags
+        if isinstance(tag, dict)
+    )
+    return {name: translation for name, translation in pairs if translation}
 
 
 def _text(value: Any) -> str:

@@ -163,12 +163,13 @@ def from_folder(folder: pathlib.Path, *, seed: int = 0) -> World:
     works = []
     for number, of_work in enumerate(pages.values()):
         of_work.sort(key=lambda picture: picture.page)
+        translations = dict(of_work[0].translations)
         works.append(
             FakeWork(
                 id=_FIRST_ID + 7 * number,
                 user_id=1000 + chance.randrange(_NUM_USERS),
                 created=FIRST_DAY + _random_time(chance, _DAYS),
-                tags=[(tag, "") for tag in of_work[0].tags],
+                tags=[(tag, translations.get(tag, "")) for tag in of_work[0].tags],
                 title=of_work[0].title,
                 pictures=[picture.path for picture in of_work],
                 num_pages=len(of_work),
