@@ -341,5 +341,5 @@ def test_shipped_sample_is_a_crawl_folder(tmp_path):
     assert rejects == []
     assert len(pictures) == 2716
     assert {picture.license for picture in pictures} == {"public domain"}
-    openclipart = labels.shipped_vocabulary("openclipart40")
+    openclipart = labels.named_vocabulary("openclipart40")
     assert all(openclipart.label_indices(picture.tags) for picture in pictures)

@@ -91,7 +91,7 @@ def test_missing_file():
 
 
 def test_shipped_implications():
-    vocabulary = labels.shipped_vocabulary("pixiv40")
+    vocabulary = labels.named_vocabulary("pixiv40")
     implied = implied_labels.read_implications("pixiv40", vocabulary)
     names = {
         vocabulary.labels[label]: {vocabulary.labels[index] for index in found}

@@ -247,8 +247,8 @@ def test_choose_refuses(works, limits, message):
 
 
 def test_shipped_vocabularies():
-    assert len(labels.shipped_vocabulary("openclipart40")) == 40
-    pixiv = labels.shipped_vocabulary("pixiv40")
+    assert len(labels.named_vocabulary("openclipart40")) == 40
+    pixiv = labels.named_vocabulary("pixiv40")
     assert len(pixiv) == 40
     # The ten labels that the paper names.
     named = "girl|breast|uniform|black stockings|black hair|swimsuit|cat ears|maid"
@@ -265,9 +265,9 @@ def test_shipped_vocabularies():
     assert names("cat_ears/maid") == ["cat ears", "maid"]
 
 
-def test_unknown_shipped_vocabulary():
+def test_unknown_vocabulary():
     with pytest.raises(ValueError, match="shipped vocabularies openclipart40, pixiv40"):
-        labels.shipped_vocabulary("../sample/x")
+        labels.named_vocabulary("../sample/x")
 
 
 def test_openclipart40_is_the_vocabulary_of_the_sample():

@@ -133,7 +133,7 @@ def select(
         )
     tags = tag_survey.survey(pictures)
     if vocabulary is not None:
-        chosen = named_vocabulary(vocabulary)
+        chosen = labels.named_vocabulary(vocabulary)
     elif num_labels is not None or min_works is not None:
         chosen = labels.choose_vocabulary(
             tags.tags_of_works.values(), num_labels=num_labels, min_works=min_works
@@ -166,19 +166,6 @@ def select(
     )
     _check_not_empty(selection, folder)
     return selection
-
-
-def named_vocabulary(name_or_path: str) -> labels.Vocabulary:
-    """Returns the vocabulary in a labels.csv, or a shipped one by its name.
-
-    Raises:
-        FileNotFoundError, ValueError: as `labels.read_vocabulary`; or there is none of
-            this name.
-    """
-    path = pathlib.Path(name_or_path)
-    if path.suffix == ".csv" or path.is_file():
-        return labels.read_vocabulary(path)
-    return labels.shipped_vocabulary(name_or_path)
 
 
 def _record_order(picture: folder_contents.Picture) -> bytes:

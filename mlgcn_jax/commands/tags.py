@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from mlgcn_jax.data import alias_proposals, folders, labels, tag_survey
-from tfds_pixiv import selection
 
 _LABELS = flags.DEFINE_string(
     "labels",
@@ -52,7 +51,7 @@ def main(argv: list[str]) -> None:
             survey, num_labels=_TOP.value
         )
     else:
-        given = selection.named_vocabulary(_LABELS.value)
+        given = labels.named_vocabulary(_LABELS.value)
         proposals = alias_proposals.propose_aliases(survey, given)
         vocabulary = alias_proposals.add_aliases(given, proposals)
     _print_lists(survey, vocabulary, proposals)

@@ -216,16 +216,23 @@ def choose_vocabulary(
     return Vocabulary(tuple(chosen), ((),) * len(chosen))
 
 
-def shipped_vocabulary(name: str) -> Vocabulary:
-    """Returns a vocabulary that comes with mlgcn-jax: openclipart40 or pixiv40.
+def named_vocabulary(name_or_path: str) -> Vocabulary:
+    """Returns the vocabulary in a labels.csv, or one that comes with mlgcn-jax.
+
+    Args:
+        name_or_path: A path, or openclipart40 or pixiv40.
 
     Raises:
-        ValueError: There is none of this name.
+        FileNotFoundError, ValueError: As `read_vocabulary`; or there is none of this
+            name.
     """
+    path = pathlib.Path(name_or_path).expanduser()
+    if path.suffix == ".csv" or path.is_file():
+        return read_vocabulary(path)
     names = sorted(path.stem for path in _VOCABULARIES.glob("*.csv"))
-    if name not in names:
+    if name_or_path not in names:
         raise ValueError(
-            f"{name!r} is neither a labels.csv nor one of the shipped vocabularies "
-            f"{', '.join(names)}"
+            f"{name_or_path!r} is neither a labels.csv nor one of the shipped "
+            f"vocabularies {', '.join(names)}"
         )
-    return read_vocabulary(_VOCABULARIES / f"{name}.csv")
+    return read_vocabulary(_VOCABULARIES / f"{name_or_path}.csv")

@@ -9,7 +9,6 @@ the first. Other tags or days are added to the crawl.
 """
 
 import datetime
-import pathlib
 
 from absl import app, flags, logging
 
@@ -70,12 +69,7 @@ def _read_vocabulary() -> labels.Vocabulary | None:
     if _TAGS.value:
         tags = tuple(_TAGS.value)
         return labels.Vocabulary(tags, ((),) * len(tags))
-    if not _LABELS.value:
-        return None
-    path = pathlib.Path(_LABELS.value).expanduser()
-    if path.suffix == ".csv" or path.is_file():
-        return labels.read_vocabulary(path)
-    return labels.shipped_vocabulary(_LABELS.value)
+    return labels.named_vocabulary(_LABELS.value) if _LABELS.value else None
 
 
 def _parse_days() -> tuple[datetime.date, datetime.date]:
