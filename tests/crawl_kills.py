@@ -89,8 +89,7 @@ def _forget_unrecorded(crawl: pathlib.Path, site: server.FakePixiv) -> int:
 
     Those may be asked again; all others that stay in the log must not.
     """
-    # A request may still be under way to the log.
-    time.sleep(0.02)
+    site.wait_until_idle()
     known = {("image", f"{id_} {page}") for id_, page in crawl_runs.rows(crawl, _DONE)}
     open_ = {
         (word, first, last): offset

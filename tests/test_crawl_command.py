@@ -154,7 +154,7 @@ def test_a_signal_ends_the_run_cleanly_and_the_next_goes_on(tmp_path, number, ex
     works = world.made_up(60)
     with server.FakePixiv(works, latency_s=0.05) as site:
         crawl_runs.list_works(tmp_path, site.url)
-        words = ("fetch", tmp_path, *at(site), "--image_interval_s=0.02")
+        words = ("fetch", tmp_path, *at(site), "--image_interval_s=0.05")
         with start(*words) as process:
             _wait_for_pictures(tmp_path, 10)
             process.send_signal(number)
@@ -164,6 +164,7 @@ def test_a_signal_ends_the_run_cleanly_and_the_next_goes_on(tmp_path, number, ex
         query = "SELECT work_id FROM picture WHERE state = 'done'"
         done = {id_ for (id_,) in crawl_runs.rows(tmp_path, query)}
         assert 10 <= len(done) < 60
+        site.wait_until_idle()
         site.requests.clear()
         crawl_runs.fetch(tmp_path, site.url)
         asked = [r.about for r in site.requests if r.endpoint == "image"]
@@ -173,7 +174,7 @@ def test_a_signal_ends_the_run_cleanly_and_the_next_goes_on(tmp_path, number, ex
 def test_a_second_crawler_is_told_and_status_is_not(tmp_path):
     with server.FakePixiv(world.made_up(60), latency_s=0.05) as site:
         crawl_runs.list_works(tmp_path, site.url)
-        words = ("fetch", tmp_path, *at(site), "--image_interval_s=0.05")
+        words = ("fetch", tmp_path, *at(site), "--image_interval_s=1")
         with start(*words) as process:
             _wait_for_pictures(tmp_path, 1)
             status, _, error = run("list", tmp_path, *at(site))

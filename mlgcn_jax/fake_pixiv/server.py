@@ -121,6 +121,18 @@ class FakePixiv:
         """Returns when the site is stopped; Ctrl-C interrupts it."""
         self._thread.join()
 
+    def wait_until_idle(self) -> None:
+        """Returns when nobody is connected, and clients that were killed are done with.
+
+        Nothing is added to `requests` from then on, until somebody connects again.
+        """
+        address = "127.0.0.1", self._server.server_address[1]
+        with socket.create_connection(address) as last_in_line:
+            while last_in_line.getsockname() not in self._server.clients:
+                time.sleep(0.001)
+        while self._server.clients:
+            time.sleep(0.001)
+
     def record(self, endpoint: str, about: str, status: int) -> None:
         """Adds a request to the log."""
         request = Request(endpoint, about, status, time.monotonic())
@@ -163,6 +175,20 @@ class FakePixiv:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type):
+        self.clients: set[Any] = set()  # their addresses
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Notes who is connected, before the thread for it begins."""
+        self.clients.add(client_address)
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answers all requests of a connection."""
+        super().process_request_thread(request, client_address)
+        self.clients.discard(client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Says nothing: clients that are killed are part of the play."""
