@@ -29,20 +29,15 @@ def start(
     num_processes: int,
     devices_each: int = 1,
     config: pathlib.Path = TINY_CONFIG,
-    cores: Sequence[int] | None = None,
     options: Sequence[str] = (),
 ) -> list[subprocess.Popen[str]]:
-    """Starts every process of a run; what they say goes to files beside the run.
-
-    With `cores` each has one of them to itself.
-    """
+    """Starts every process of a run; what they say goes to files beside the run."""
     coordinator = f"127.0.0.1:{free_port()}"
     workdir.parent.mkdir(parents=True, exist_ok=True)
     started = []
     for process_id in range(num_processes):
         log = workdir.with_name(f"{workdir.name}-{process_id}.log").open("a")
         command = [
-            *(() if cores is None else ("taskset", "-c", str(cores[process_id]))),
             *(sys.executable, "-m", "mlgcn_jax.cli", "train"),
             f"--config={config}",
             f"--config.data_dir={data_dir}",
@@ -86,9 +81,10 @@ def wait_for_step(
     started: list[subprocess.Popen[str]],
     *,
     not_in: int | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> None:
     """Returns when a step is in the log, and the log is another file than `not_in`."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while log_file(workdir) in (None, not_in) or _last_step(workdir) < step:
         assert all(process.poll() is None for process in started), said(workdir)
         assert time.monotonic() < deadline, said(workdir)
