@@ -251,11 +251,11 @@ def test_missing_file(tmp_path: pathlib.Path):
 def test_foreign_files(tmp_path: pathlib.Path):
     path = tmp_path / "foreign.npz"
     path.write_text("label,aliases\n")
-    with pytest.raises(ValueError, match=r"foreign\.npz is damaged, or no label graph"):
+    with pytest.raises(ValueError, match=r"foreign\.npz is damaged, or no \.npz file"):
         label_graph.load_label_graph(path)
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(ValueError, match=r"foreign\.npz is damaged, or no label graph"):
+    with pytest.raises(ValueError, match=r"foreign\.npz is damaged, or no \.npz file"):
         label_graph.load_label_graph(path)
 
 
@@ -279,7 +279,7 @@ def test_foreign_files(tmp_path: pathlib.Path):
             {"embeddings": np.zeros((3, 2), np.float32)},
             r"embeddings is float32\(3, 2\)",
         ),
-        ({"counts": np.array([object()] * 4)}, "damaged, or no label graph"),
+        ({"counts": np.array([object()] * 4)}, "damaged, or no .npz file"),
     ],
 )
 def test_file_with_wrong_arrays(tmp_path: pathlib.Path, changes, message: str):

@@ -1,7 +1,6 @@
 """Label embeddings Z `[l, v]`, which the graph convolutions turn into classifiers."""
 
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from jaxtyping import Float32, Float64
 
+from mlgcn_jax.data import files
 from mlgcn_jax.graph import statistics
 
 KINDS = ("cooccurrence", "one_hot", "file", "learned")
@@ -185,22 +185,14 @@ def _read_glove(
 def _read_npz(
     path: pathlib.Path, wanted: set[str], dim: int
 ) -> dict[str, Float64[np.ndarray, " v"]]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            labels, vectors = arrays["labels"], arrays["vectors"]
-    except FileNotFoundError:
-        raise
-    except (
-        ValueError,
-        TypeError,  # np.load returned an array: not a zip but an .npy
-        KeyError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
+    arrays = files.read_npz(path)
+    missing = [name for name in ("labels", "vectors") if name not in arrays]
+    if missing:
         raise ValueError(
-            f"{path} is not an .npz with the arrays `labels` and `vectors`: {error}"
-        ) from error
+            f"{path} lacks {', '.join(missing)}; expected an .npz with the arrays "
+            "`labels` and `vectors`"
+        )
+    labels, vectors = arrays["labels"], arrays["vectors"]
     if labels.dtype.kind != "U" or vectors.shape != (labels.size, dim):
         raise ValueError(
             f"{path} has labels {labels.dtype}{labels.shape} and vectors "

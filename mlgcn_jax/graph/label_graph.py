@@ -1,8 +1,6 @@
 """Label statistics -> sparse, directed, weighted graph over labels, and its file."""
 
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -159,7 +157,10 @@ def load_label_graph(
         FileNotFoundError: no such file.
         ValueError: the file is damaged, or something else.
     """
-    arrays = _read_arrays(path)
+    try:
+        arrays = files.read_npz(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; make it anew") from error
     fault = _find_fault(arrays)
     if fault:
         raise ValueError(f"{path} is no label graph: {fault}; make it anew")
@@ -178,27 +179,6 @@ def load_label_graph(
         int(arrays["num_examples"]), arrays["counts"], cooccurrences
     )
     return graph, counted
-
-
-def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except FileNotFoundError:
-        raise
-    except (
-        ValueError,
-        TypeError,  # np.load returned an array: not a zip but an .npy
-        KeyError,
-        OSError,
-        EOFError,
-        RuntimeError,  # zipfile: encrypted, or of a kind that it lacks
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ValueError(
-            f"{path} is damaged, or no label graph ({error}); make it anew"
-        ) from error
 
 
 def _find_fault(arrays: dict[str, np.ndarray]) -> str:

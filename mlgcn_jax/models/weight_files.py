@@ -56,14 +56,6 @@ def _kind(path: pathlib.Path) -> tuple[Callable[..., Tensors], Callable[..., Non
     return _KINDS[path.suffix]
 
 
-def _read_npz(path: pathlib.Path) -> Tensors:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except Exception as error:  # of zipfile, zlib and NumPy, of any kind
-        raise _damaged(path, error) from error
-
-
 def _write_npz(path: pathlib.Path, tensors: Tensors) -> None:
     with path.open("wb") as file:  # by name, NumPy would add a suffix
         np.savez(file, **tensors)  # pyright: ignore[reportArgumentType]
@@ -126,7 +118,7 @@ def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
 
 
 _KINDS: dict[str, tuple[Callable[..., Tensors], Callable[..., None]]] = {
-    ".npz": (_read_npz, _write_npz),
+    ".npz": (files.read_npz, _write_npz),
     ".safetensors": (_read_safetensors, _write_safetensors),
     ".pth": (_read_pth, _write_pth),
     ".pt": (_read_pth, _write_pth),
