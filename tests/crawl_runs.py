@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mlgcn_jax.crawl import clients, credentials, fetching, listing, sessions, site
-from mlgcn_jax.crawl import manifest as manifests
+from mlgcn_jax.crawl import fetching, listing, sessions
+from mlgcn_jax.crawl.client import clients, credentials, site
+from mlgcn_jax.crawl.records import manifest as manifests
 from mlgcn_jax.data import labels
 from mlgcn_jax.fake_pixiv import server
 

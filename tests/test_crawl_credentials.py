@@ -6,7 +6,7 @@ import stat
 import crawl_runs
 import pytest
 
-from mlgcn_jax.crawl import credentials
+from mlgcn_jax.crawl.client import credentials
 
 SECRETS = tuple(crawl_runs.ENVIRONMENT.values())
 

@@ -7,7 +7,8 @@ import pathlib
 import crawl_runs
 import pytest
 
-from mlgcn_jax.crawl import export, purge, status, status_text
+from mlgcn_jax.crawl import export, purge
+from mlgcn_jax.crawl.records import status, status_text
 from mlgcn_jax.data import files as files_lib
 from mlgcn_jax.data import folders
 from mlgcn_jax.fake_pixiv import server, world

@@ -10,7 +10,9 @@ import resource
 import crawl_runs
 import pytest
 
-from mlgcn_jax.crawl import fetching, pace, picture_task, status, tokens
+from mlgcn_jax.crawl import fetching, picture_task
+from mlgcn_jax.crawl.client import pace, tokens
+from mlgcn_jax.crawl.records import status
 from mlgcn_jax.data import images
 from mlgcn_jax.fake_pixiv import faults, server, world
 

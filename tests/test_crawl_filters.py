@@ -3,7 +3,7 @@
 import pytest
 from test_crawl_works import single
 
-from mlgcn_jax.crawl import filters, works
+from mlgcn_jax.crawl.records import filters, works
 
 DEFAULT = filters.Filters()
 

@@ -6,7 +6,9 @@ import json
 import crawl_runs
 import pytest
 
-from mlgcn_jax.crawl import listing, pace, sessions, status, tokens
+from mlgcn_jax.crawl import listing, sessions
+from mlgcn_jax.crawl.client import pace, tokens
+from mlgcn_jax.crawl.records import status
 from mlgcn_jax.data import labels
 from mlgcn_jax.fake_pixiv import faults, server, world
 

@@ -8,8 +8,8 @@ import sqlite3
 
 import pytest
 
-from mlgcn_jax.crawl import filters, lock
-from mlgcn_jax.crawl import manifest as manifests
+from mlgcn_jax.crawl.records import filters, lock
+from mlgcn_jax.crawl.records import manifest as manifests
 
 
 def test_a_new_manifest_is_empty_and_opens_again(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlgcn_jax.crawl import pace, stopping
+from mlgcn_jax.crawl.client import pace, stopping
 
 
 class Clock:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlgcn_jax.crawl import retries
+from mlgcn_jax.crawl.client import retries
 
 
 def test_it_is_tried_as_often_as_the_budget_says():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlgcn_jax.crawl import site
+from mlgcn_jax.crawl.client import site
 
 PIXIV = site.Site()
 LOCAL = site.Site("http://127.0.0.1:8000", "http://127.0.0.1:8001")

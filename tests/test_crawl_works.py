@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlgcn_jax.crawl import works
+from mlgcn_jax.crawl.records import works
 
 NOTICE = "https://s.pximg.net/common/images/limit_{}_360.png"
 

@@ -28,9 +28,15 @@ FLOORS = (
 BESIDE = {"tfds_pixiv", "mlgcn_jax.fake_pixiv", "mlgcn_jax.crawl"}
 UNDER_THOSE = "mlgcn_jax.data"
 OVER_THOSE = "mlgcn_jax.commands"
-# A room of a floor, and what of its floor it may import.
-LAYOUTS = "mlgcn_jax.data.layouts"
-UNDER_LAYOUTS = {"mlgcn_jax.data.folder_contents", "mlgcn_jax.data.images"}
+# Rooms of a floor, and what of their floor they may import.
+ROOMS = {
+    "mlgcn_jax.data.layouts": (
+        "mlgcn_jax.data.folder_contents",
+        "mlgcn_jax.data.images",
+    ),
+    "mlgcn_jax.crawl.client": (),
+    "mlgcn_jax.crawl.records": ("mlgcn_jax.crawl.client",),
+}
 NOT_AT_RUN_TIME = {"torch", "torchvision", "tensorflow", "onnxruntime"}
 WITH_TORCH = {
     "mlgcn_jax.models.weight_files",  # .pth files alone, and not before there is one
@@ -70,11 +76,12 @@ def imports_of(name: str, path: pathlib.Path, modules: set[str]) -> set[str]:
     return {target for target in found if target != name}
 
 
+def is_in(name: str, folder: str) -> bool:
+    return name == folder or name.startswith(f"{folder}.")
+
+
 def floor_of(name: str) -> int | None:
-    for floor, folder in enumerate(FLOORS):
-        if name == folder or name.startswith(f"{folder}."):
-            return floor
-    return None
+    return next((n for n, folder in enumerate(FLOORS) if is_in(name, folder)), None)
 
 
 def folder_of(name: str) -> str:
@@ -92,8 +99,9 @@ def find_faults(root: pathlib.Path) -> list[str]:
         for target in sorted(targets):
             if target.split(".")[0] in NOT_AT_RUN_TIME and name not in WITH_TORCH:
                 faults.append(f"{name} imports {target}")
-            if name.startswith(LAYOUTS) and folder_of(target) == folder_of(name):
-                if not target.startswith(LAYOUTS) and target not in UNDER_LAYOUTS:
+            room = next((r for r in ROOMS if is_in(name, r)), None)
+            if room is not None and folder_of(target) == folder_of(name):
+                if not any(is_in(target, under) for under in (room, *ROOMS[room])):
                     faults.append(f"{name} imports {target}, which is not under it")
             if target not in modules or folder_of(target) == folder_of(name):
                 continue
@@ -132,6 +140,7 @@ def test_every_folder_has_a_floor():
         ("mlgcn_jax/data/a.py", "from ..graph import g", "not under it"),
         ("mlgcn_jax/data/a.py", "from . import b", "circle"),
         ("mlgcn_jax/data/layouts/l.py", "import mlgcn_jax.data.b", "not under it"),
+        ("mlgcn_jax/crawl/client/a.py", "import mlgcn_jax.crawl.c", "not under it"),
         ("mlgcn_jax/graph/g.py", "import tfds_pixiv.build", "not under it"),
         ("tfds_pixiv/build.py", "from mlgcn_jax.graph import g", "not under it"),
         ("mlgcn_jax/fake_pixiv/f.py", "import tfds_pixiv.build", "not under it"),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from mlgcn_jax.crawl import stopping
+from mlgcn_jax.crawl.client import stopping
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")

@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mlgcn_jax.crawl import manifest as manifests
-from mlgcn_jax.crawl import works
+from mlgcn_jax.crawl.records import manifest as manifests
+from mlgcn_jax.crawl.records import works
 from mlgcn_jax.data import files
 from mlgcn_jax.data.layouts import metadata_file
 

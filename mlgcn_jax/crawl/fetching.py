@@ -6,16 +6,8 @@ after a kill a few files may be there that nobody knows of: these are fetched ag
 
 from absl import logging
 
-from mlgcn_jax.crawl import (
-    crew,
-    picture_records,
-    picture_task,
-    progress,
-    quota,
-    sessions,
-    work_records,
-    works,
-)
+from mlgcn_jax.crawl import crew, picture_task, progress, sessions
+from mlgcn_jax.crawl.records import picture_records, quota, work_records, works
 
 _MAX_FAILURES_IN_A_ROW = 100  # pictures; then it is the site, or the way there
 

@@ -12,16 +12,10 @@ from typing import Any
 
 from absl import logging
 
-from mlgcn_jax.crawl import (
-    api,
-    progress,
-    retries,
-    sessions,
-    windows,
-    work_records,
-    works,
-)
-from mlgcn_jax.crawl import manifest as manifests
+from mlgcn_jax.crawl import progress, sessions, windows
+from mlgcn_jax.crawl.client import api, retries
+from mlgcn_jax.crawl.records import manifest as manifests
+from mlgcn_jax.crawl.records import work_records, works
 from mlgcn_jax.data import labels
 
 TARGETS = ("exact_match_for_tags", "partial_match_for_tags")

@@ -5,15 +5,8 @@ import json
 import pathlib
 from typing import Any, Literal, TypeAlias
 
-from mlgcn_jax.crawl import (
-    api,
-    clients,
-    filters,
-    picture_download,
-    picture_records,
-    retries,
-    works,
-)
+from mlgcn_jax.crawl.client import api, clients, picture_download, retries
+from mlgcn_jax.crawl.records import filters, picture_records, works
 from mlgcn_jax.data import files, images
 
 _FOLDER = "images"

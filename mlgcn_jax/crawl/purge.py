@@ -3,8 +3,9 @@
 import dataclasses
 import pathlib
 
-from mlgcn_jax.crawl import export, lock, picture_task
-from mlgcn_jax.crawl import manifest as manifests
+from mlgcn_jax.crawl import export, picture_task
+from mlgcn_jax.crawl.records import lock
+from mlgcn_jax.crawl.records import manifest as manifests
 from mlgcn_jax.data.layouts import metadata_file
 
 

@@ -8,18 +8,9 @@ from typing import Any
 
 from absl import logging
 
-from mlgcn_jax.crawl import (
-    clients,
-    credentials,
-    filters,
-    lock,
-    pace,
-    runs,
-    site,
-    stopping,
-    work_records,
-)
-from mlgcn_jax.crawl import manifest as manifests
+from mlgcn_jax.crawl.client import clients, credentials, pace, site, stopping
+from mlgcn_jax.crawl.records import filters, lock, runs, work_records
+from mlgcn_jax.crawl.records import manifest as manifests
 
 
 @dataclasses.dataclass(frozen=True)

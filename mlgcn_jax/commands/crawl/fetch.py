@@ -10,8 +10,10 @@ from absl import flags, logging
 
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.commands.crawl import folder_argument, site_flags
-from mlgcn_jax.crawl import clients, fetching, pace, works
-from mlgcn_jax.crawl import manifest as manifests
+from mlgcn_jax.crawl import fetching
+from mlgcn_jax.crawl.client import clients, pace
+from mlgcn_jax.crawl.records import manifest as manifests
+from mlgcn_jax.crawl.records import works
 
 flags.adopt_module_key_flags(site_flags)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import app, flags
 
-from mlgcn_jax.crawl import filters
+from mlgcn_jax.crawl.records import filters
 
 _ALLOW_R18 = flags.DEFINE_boolean(
     "allow_r18", None, "Take works that are restricted to adults; off at first."

@@ -14,7 +14,9 @@ from absl import app, flags, logging
 
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.commands.crawl import folder_argument, site_flags
-from mlgcn_jax.crawl import listing, pace, status, status_text
+from mlgcn_jax.crawl import listing
+from mlgcn_jax.crawl.client import pace
+from mlgcn_jax.crawl.records import status, status_text
 from mlgcn_jax.data import labels
 
 flags.adopt_module_key_flags(site_flags)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from absl import flags
 
 from mlgcn_jax.commands.crawl import filter_flags
-from mlgcn_jax.crawl import clients, credentials, sessions, site
+from mlgcn_jax.crawl import sessions
+from mlgcn_jax.crawl.client import clients, credentials, site
 
 flags.adopt_module_key_flags(filter_flags)
 

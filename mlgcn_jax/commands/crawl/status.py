@@ -8,7 +8,7 @@ import pathlib
 from absl import flags
 
 from mlgcn_jax.commands.crawl import folder_argument
-from mlgcn_jax.crawl import status, status_text
+from mlgcn_jax.crawl.records import status, status_text
 from mlgcn_jax.data import files
 
 _JSON = flags.DEFINE_string("json", None, "JSON file for the same.")

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Any
 
-from mlgcn_jax.crawl import works
+from mlgcn_jax.crawl.records import works
 
 # What authors write who do not want their pictures copied or learnt from.
 OPT_OUT_TAGS = ("無断転載禁止", "AI学習禁止", "学習禁止", "NoAI")

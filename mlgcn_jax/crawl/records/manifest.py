@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from mlgcn_jax.crawl import filters
+from mlgcn_jax.crawl.records import filters
 from mlgcn_jax.data import labels
 
 FILE = "manifest.sqlite"

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from mlgcn_jax.crawl import filters, works
+from mlgcn_jax.crawl.records import filters, works
 
 
 def store(

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 
-from mlgcn_jax.crawl import channels, retries
+from mlgcn_jax.crawl.client import channels, retries
 from mlgcn_jax.data import images
 
 # The image server refuses requests that do not seem to come from the app.

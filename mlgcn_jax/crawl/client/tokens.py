@@ -6,7 +6,7 @@ import json
 import threading
 import time
 
-from mlgcn_jax.crawl import channels, credentials, retries, site
+from mlgcn_jax.crawl.client import channels, credentials, retries, site
 
 # The API answers the site's own app only.
 APP_HEADERS = {

@@ -5,8 +5,8 @@ import json
 import time
 from typing import Any
 
-from mlgcn_jax.crawl import manifest as manifests
-from mlgcn_jax.crawl import pace
+from mlgcn_jax.crawl.client import pace
+from mlgcn_jax.crawl.records import manifest as manifests
 
 
 class Run:

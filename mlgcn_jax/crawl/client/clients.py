@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from mlgcn_jax.crawl import (
+from mlgcn_jax.crawl.client import (
     api,
     channels,
     credentials,

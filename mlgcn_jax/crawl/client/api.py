@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-from mlgcn_jax.crawl import channels, retries, site, tokens
+from mlgcn_jax.crawl.client import channels, retries, site, tokens
 
 _LONGEST_QUERY = 8000  # characters of next_url
 

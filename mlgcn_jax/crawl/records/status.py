@@ -4,7 +4,7 @@ import pathlib
 import sqlite3
 from typing import Any
 
-from mlgcn_jax.crawl import manifest as manifests
+from mlgcn_jax.crawl.records import manifest as manifests
 
 _PICTURE_STATES = (
     *("owed", "over_quota", "done", "failed"),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from mlgcn_jax.crawl import deadlines, pace, retries
+from mlgcn_jax.crawl.client import deadlines, pace, retries
 
 _RATE_LIMIT = b"Rate Limit"
 

@@ -1,0 +1,1 @@
+"""Everything that talks to the site: paced, retried, bounded, with tokens."""

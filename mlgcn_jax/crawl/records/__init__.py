@@ -1,0 +1,1 @@
+"""What a crawl knows: works, pictures and searches, in one SQLite file."""
