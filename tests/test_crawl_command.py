@@ -107,6 +107,16 @@ def test_missing_credentials_are_named_in_one_line(tmp_path):
     assert len(error.strip().splitlines()) == 1
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with server.FakePixiv(world.made_up(1)) as site:
+        status, _, error = run(
+            "list", tmp_path / "file" / "new", "--tags=a", *DAYS, *at(site)
+        )
+        assert site.requests == []
+    assert status == 1 and "file/new cannot be made: Not a directory; name" in error
+
+
 @pytest.mark.parametrize("verb", ["fetch", "status", "export", "purge"])
 def test_a_folder_that_is_no_crawl_is_told(tmp_path, verb):
     extra = ["--user=1"] if verb == "purge" else []

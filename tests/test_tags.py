@@ -211,7 +211,7 @@ def test_the_command_shows_and_writes(crawl, tmp_path):
         "        0  hat",
         "",
         "likely aliases: 2",
-        "        2  猫耳 -> cat ears: 'cat ears' is also what 'cat ears' means",
+        "        2  猫耳 -> cat ears: means 'cat ears'",
         "        1  ねこ耳 -> cat ears: spelled like 'ネコ耳'",
         "",
         "perhaps aliases: 0",

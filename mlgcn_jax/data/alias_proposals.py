@@ -124,6 +124,8 @@ class _Finder:
             return found[0], f"spelled like {found[1]!r}"
         for meaning in (name, *sorted(self._survey.translations.get(name, ()))):
             if found := self._meanings.get(_spelling(meaning)):
+                if labels.normalize_tag(found[1]) == meaning:
+                    return found[0], f"means {meaning!r}"
                 return found[0], f"{meaning!r} is also what {found[1]!r} means"
         return None
 

@@ -63,7 +63,14 @@ def open_session(
     site.check_terms(where, acknowledged=_ACKNOWLEDGE_TERMS.value)
     token_file = pathlib.Path(_TOKEN_FILE.value or folder / "refresh_token")
     secrets = credentials.read(os.environ, token_file.expanduser())
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{folder} cannot be made: {error.strerror}; name a folder in a place that "
+            "can be written to",
+        ) from error
     with sessions.open_session(
         folder,
         verb,

@@ -85,5 +85,5 @@ def _read_token_file(path: pathlib.Path) -> str:
                     f"do chmod 600 {path}"
                 )
             return file.read().decode("utf-8", "replace").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
