@@ -1,4 +1,4 @@
-"""Files that are whole or not there; JSON and .npz whose damage is told by name."""
+"""Files that are whole or not there; JSON files whose damage is told by name."""
 
 import contextlib
 import json
@@ -6,8 +6,6 @@ import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 
 @contextlib.contextmanager
@@ -52,19 +50,3 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
             "object); restore it from a copy"
         )
     return content
-
-
-def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the arrays in an .npz file by name; nothing in it is unpickled.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or something else.
-    """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # of zipfile, zlib and NumPy, of any kind
-        raise ValueError(f"{path} is damaged, or no .npz file ({error})") from error

@@ -8,7 +8,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from jaxtyping import Float32, Float64
 
-from mlgcn_jax.data import files
+from mlgcn_jax.data import npz_files
 from mlgcn_jax.graph import statistics
 
 KINDS = ("cooccurrence", "one_hot", "file", "learned")
@@ -185,7 +185,7 @@ def _read_glove(
 def _read_npz(
     path: pathlib.Path, wanted: set[str], dim: int
 ) -> dict[str, Float64[np.ndarray, " v"]]:
-    arrays = files.read_npz(path)
+    arrays = npz_files.read(path)
     missing = [name for name in ("labels", "vectors") if name not in arrays]
     if missing:
         raise ValueError(

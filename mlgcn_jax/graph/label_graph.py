@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float32, Int32
 
-from mlgcn_jax.data import files
+from mlgcn_jax.data import files, npz_files
 from mlgcn_jax.graph import statistics
 
 # What a file holds: dimensions (l labels, k pairs, e edges) and type of each array.
@@ -158,7 +158,7 @@ def load_label_graph(
         ValueError: the file is damaged, or something else.
     """
     try:
-        arrays = files.read_npz(path)
+        arrays = npz_files.read(path)
     except ValueError as error:
         raise ValueError(f"{error}; make it anew") from error
     fault = _find_fault(arrays)

@@ -12,7 +12,7 @@ import ml_dtypes  # noqa: F401, teaches NumPy bfloat16
 import numpy as np
 import safetensors.numpy
 
-from mlgcn_jax.data import files
+from mlgcn_jax.data import files, npz_files
 
 Tensors = dict[str, np.ndarray]
 
@@ -118,7 +118,7 @@ def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
 
 
 _KINDS: dict[str, tuple[Callable[..., Tensors], Callable[..., None]]] = {
-    ".npz": (files.read_npz, _write_npz),
+    ".npz": (npz_files.read, _write_npz),
     ".safetensors": (_read_safetensors, _write_safetensors),
     ".pth": (_read_pth, _write_pth),
     ".pt": (_read_pth, _write_pth),
