@@ -19,7 +19,7 @@ import time
 import crawl_runs
 from absl import app, flags
 
-from mlgcn_jax.fake_pixiv import server, world
+from mlgcn_jax.fake_pixiv import server, state, world
 
 _KILLS = flags.DEFINE_integer("kills", 100, "How many.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of when.")
@@ -96,7 +96,7 @@ def _forget_unrecorded(crawl: pathlib.Path, site: server.FakePixiv) -> int:
         for word, first, last, offset in crawl_runs.rows(crawl, _OPEN)
     }
 
-    def is_recorded(request: server.Request) -> bool:
+    def is_recorded(request: state.Request) -> bool:
         if request.endpoint == "search":
             word, first, last, offset = request.about.split(" ")
             return int(offset) < open_.get((word, first, last), 1_000_000)

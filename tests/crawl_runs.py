@@ -10,7 +10,7 @@ from mlgcn_jax.crawl import fetching, listing, sessions
 from mlgcn_jax.crawl.client import clients, credentials, site
 from mlgcn_jax.crawl.records import manifest as manifests
 from mlgcn_jax.data import labels
-from mlgcn_jax.fake_pixiv import server
+from mlgcn_jax.fake_pixiv import state
 
 FIRST, LAST = datetime.date(2019, 1, 1), datetime.date(2024, 12, 31)
 MANNERS = clients.Manners(
@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "PIXIV_CLIENT_ID": "client",
     "PIXIV_CLIENT_SECRET": "client-secret",
     "PIXIV_HASH_SECRET": "hash-secret",
-    "PIXIV_REFRESH_TOKEN": server.REFRESH_TOKEN,
+    "PIXIV_REFRESH_TOKEN": state.REFRESH_TOKEN,
 }
 
 

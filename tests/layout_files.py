@@ -2,6 +2,9 @@
 
 import json
 
+# As gallery-dl stores a work of Pixiv.
+WORK = {"category": "pixiv", "id": 12, "num": 0, "tags": ["猫"], "title": "Cat"}
+
 
 def add_file(folder, name, content=b"picture"):
     path = folder / name

@@ -12,7 +12,7 @@ import crawl_runs
 import pytest
 
 from mlgcn_jax.commands import crawl
-from mlgcn_jax.fake_pixiv import faults, server, world
+from mlgcn_jax.fake_pixiv import faults, server, state, world
 
 DAYS = ("--start=2019-01-01", "--end=2024-12-31")
 
@@ -138,7 +138,7 @@ def test_the_whole_way(tmp_path):
         assert status == 0, error
         log += error
         given = list(site._calls_of_token)
-    assert not any(token in log for token in (*given, server.REFRESH_TOKEN))
+    assert not any(token in log for token in (*given, state.REFRESH_TOKEN))
     status, out, _ = run("status", folder, f"--json={tmp_path / 'status.json'}")
     assert status == 0 and "20 done" in out and (tmp_path / "status.json").exists()
     assert run("export", folder)[0] == 0

@@ -10,7 +10,7 @@ from mlgcn_jax.crawl import listing, sessions
 from mlgcn_jax.crawl.client import pace, tokens
 from mlgcn_jax.crawl.records import status
 from mlgcn_jax.data import labels
-from mlgcn_jax.fake_pixiv import faults, server, world
+from mlgcn_jax.fake_pixiv import faults, server, state, world
 
 DAY = datetime.date(2020, 5, 17)
 
@@ -249,7 +249,7 @@ def test_a_dead_refresh_token_is_told_once_and_not_shown(tmp_path):
         with pytest.raises(tokens.RefusedError, match="refresh token") as caught:
             crawl_runs.list_works(tmp_path, site.url)
         assert [r.endpoint for r in site.requests] == ["token"]
-    assert server.REFRESH_TOKEN not in str(caught.value)
+    assert state.REFRESH_TOKEN not in str(caught.value)
 
 
 def test_the_daily_cap_holds_over_runs(tmp_path):

@@ -7,7 +7,7 @@ import crawl_runs
 import crawl_speed
 import httpx
 
-from mlgcn_jax.fake_pixiv import server
+from mlgcn_jax.fake_pixiv import state
 
 NUM_WORKS = 24_000
 TAG = "猫耳"
@@ -15,7 +15,7 @@ TAG = "猫耳"
 
 def one_sided_crawl(url: str) -> set[int]:
     """What the usual trick finds: the end is moved to the last day seen, no start."""
-    form = {"refresh_token": server.REFRESH_TOKEN, "grant_type": "refresh_token"}
+    form = {"refresh_token": state.REFRESH_TOKEN, "grant_type": "refresh_token"}
     token = httpx.post(f"{url}/auth/token", data=form).json()["access_token"]
     found: set[int] = set()
     end, offset = str(crawl_runs.LAST), 0
@@ -29,7 +29,7 @@ def one_sided_crawl(url: str) -> set[int]:
             offset += 30
             if page["next_url"] is None:
                 return found
-            if offset > server.OFFSET_CAP:
+            if offset > state.OFFSET_CAP:
                 last = page["illusts"][-1]["create_date"][:10]
                 if last == end:
                     return found

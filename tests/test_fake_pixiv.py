@@ -10,9 +10,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from mlgcn_jax.fake_pixiv import faults, server, world
+from mlgcn_jax.fake_pixiv import faults, handler, server, world
 
-REFERER = {"Referer": server.REFERER}
+REFERER = {"Referer": handler.REFERER}
 
 
 def token(site: server.FakePixiv) -> dict[str, str]:

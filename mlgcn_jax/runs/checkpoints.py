@@ -137,9 +137,7 @@ class Checkpoints:
         self._after_save()
 
     def _save_error(self, step: int, error: Exception) -> CheckpointError:
-        # Orbax forgets the coroutines of a failed save: whenever they are collected,
-        # Python would say so, below the error that is to be read.
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+        _ignore_forgotten_coroutines()
         free_mb = shutil.disk_usage(self._directory).free // 2**20
         return CheckpointError(
             f"saving step {step} to {self._directory} failed: {_first_line(error)} "
@@ -260,6 +258,7 @@ def _restore(item: pathlib.Path, abstract: dict[str, Any]) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # orbax raises bare Exceptions too
+        _ignore_forgotten_coroutines()
         raise CheckpointError(
             f"the checkpoint {item} cannot be read: {_first_line(error)}"
         ) from error
@@ -273,6 +272,14 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
+
+
+def _ignore_forgotten_coroutines() -> None:
+    """Says nothing of the coroutines that orbax leaves behind where it has failed.
+
+    Python would whenever they are collected, below the error that is to be read.
+    """
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")
 
 
 def _first_line(error: Exception) -> str:

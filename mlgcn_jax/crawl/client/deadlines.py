@@ -33,7 +33,9 @@ def bound_reads(event: str, info: dict[str, Any]) -> None:
         read = stream.read
 
         def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-            left = max(_thread.end - time.monotonic(), 0.001)  # 0 would not wait at all
+            left = _thread.end - time.monotonic()
+            if left <= 0:  # however much there is to read
+                raise httpcore.ReadTimeout
             return read(max_bytes, left if timeout is None else min(left, timeout))
 
         stream.read = read_in_time
