@@ -26,7 +26,7 @@ def preempt(*arguments, cwd: pathlib.Path, when: Callable[[], bool]) -> tuple[st
 def _start(arguments, cwd: pathlib.Path) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_NUM_CPU_DEVICES": "2",
     }
     return subprocess.Popen(
         [sys.executable, "-m", "mlgcn_jax.cli", *map(str, arguments)],

@@ -49,7 +49,7 @@ def start(
         ]
         environment = {
             **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices_each}",
+            "JAX_NUM_CPU_DEVICES": str(devices_each),
         }
         started.append(
             subprocess.Popen(

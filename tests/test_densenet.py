@@ -5,7 +5,8 @@ import plain_form
 import pytest
 from flax import nnx
 
-from mlgcn_jax.models import densenet, target_platform
+from mlgcn_jax.devices import target_platform
+from mlgcn_jax.models import densenet
 
 
 def plain_densenet(params, x, *, block_sizes):

@@ -13,6 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = (
     "mlgcn_jax.data",
+    "mlgcn_jax.devices",
     "mlgcn_jax.graph",
     "mlgcn_jax.models",
     "mlgcn_jax.runs",

@@ -5,7 +5,8 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from mlgcn_jax.models import gpu_forms, layers, target_platform
+from mlgcn_jax.devices import target_platform
+from mlgcn_jax.models import gpu_forms, layers
 
 
 def random_map(*shape: int, seed: int = 0, mean: float = 0.0) -> jax.Array:

@@ -13,7 +13,7 @@ from command_line import mlgcn
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mlgcn_jax.models import target_platform
+from mlgcn_jax.devices import target_platform
 from mlgcn_jax.planning import (
     chips,
     collectives,

@@ -8,7 +8,8 @@ import pytest
 from flax import nnx
 from train_steps import Case
 
-from mlgcn_jax.models import densenet, resnet, target_platform
+from mlgcn_jax.devices import target_platform
+from mlgcn_jax.models import densenet, resnet
 from mlgcn_jax.runs import mesh as meshes
 
 

@@ -80,7 +80,7 @@ def train_command(data_dir: pathlib.Path, workdir: pathlib.Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    return {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    return {**os.environ, "JAX_NUM_CPU_DEVICES": "2"}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from flax import nnx
 
 from mlgcn_jax.benchmarks import cases
 from mlgcn_jax.data import dataset, input_pipeline
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.models import registry
 from mlgcn_jax.runs import mesh as meshes
@@ -122,7 +123,7 @@ def head(*, num_labels: int) -> Task:
         registry.HEADS["gcn"](config, num_labels, cases.NUM_FEATURES, nnx.Rngs(0))
     )
 
-    @jax.jit
+    @compiler.jit
     def gradient(params, graph):
         def loss(params):
             return nnx.merge(graphdef, params)(graph).weights.sum()

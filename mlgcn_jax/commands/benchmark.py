@@ -18,6 +18,7 @@ from configs import quickstart
 from mlgcn_jax.benchmarks import measures, pictures, whole_run
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import files
+from mlgcn_jax.devices import xla_flags
 from tfds_pixiv import build
 
 _MEASURES = flags.DEFINE_list(
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> None:
             f"unknown measures {sorted(unknown)}; use some of "
             f"{','.join(measures.MEASURES)}"
         )
+    xla_flags.check()
     results = {}
     with tempfile.TemporaryDirectory() as temporary:
         for measure in _MEASURES.value:

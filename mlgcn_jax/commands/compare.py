@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import config_dict, dataset, files
+from mlgcn_jax.devices import start
 from mlgcn_jax.evaluation import evaluate, seeds, tables
 from mlgcn_jax.runs import checkpoints, run_folder, train_state, trained_model
 from mlgcn_jax.runs import mesh as meshes
@@ -48,6 +49,7 @@ class _Run(NamedTuple):
 def main(argv: list[str]) -> int:
     """Runs the stage; returns the exit status."""
     exit_status.check_no_arguments(argv)
+    start.prepare()
     base = _CONFIG.value
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
     # All runs before the first is trained: what is wrong shall not come out days later.

@@ -12,9 +12,10 @@ from absl import app, flags
 
 from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.data import dataset
+from mlgcn_jax.devices import start
 from mlgcn_jax.evaluation import evaluate, tables
-from mlgcn_jax.runs import compilation_cache, trained_model
 from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.runs import trained_model
 
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Dataset; the one the run was trained on by default."
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> None:
     """Runs the stage."""
     if len(argv) != 2:
         raise app.UsageError(f"expected the folder of a run, found {argv[1:]}")
-    compilation_cache.enable()
+    start.prepare()
     mesh = meshes.create_mesh()
     model = trained_model.open_run(
         pathlib.Path(argv[1]), mesh, step=chosen_step.STEP.value

@@ -16,6 +16,7 @@ from ml_collections import config_flags
 
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import files
+from mlgcn_jax.devices import xla_flags
 from mlgcn_jax.planning import chips, devices, plan, plan_text
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
@@ -44,6 +45,7 @@ flags.mark_flag_as_required("config")
 def main(argv: list[str]) -> None:
     """Runs the stage."""
     exit_status.check_no_arguments(argv)
+    xla_flags.check()
     topology = chips.parse_topology(_TOPOLOGY.value)
     # Devices that are there play no part, and may be taken.
     jax.config.update("jax_platforms", "cpu")

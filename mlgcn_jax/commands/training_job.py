@@ -17,6 +17,7 @@ from ml_collections import config_flags
 
 from mlgcn_jax.commands import cluster_flags, exit_status, restarts, step_range
 from mlgcn_jax.data import config_dict
+from mlgcn_jax.devices import start
 from mlgcn_jax.runs import cluster, processes
 from mlgcn_jax.training import train
 
@@ -53,6 +54,8 @@ def run(
     if cluster_flags.DRY_RUN.value:
         print(cluster_flags.describe_job(place, config, workdir))
         return 0
+
+    start.prepare()
 
     def train_run() -> int:
         if before is not None:

@@ -11,6 +11,7 @@ import pathlib
 from absl import app, flags
 
 from mlgcn_jax.commands import chosen_step
+from mlgcn_jax.devices import start
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
@@ -25,6 +26,7 @@ def main(argv: list[str]) -> None:
             f"expected the folder of a run and a file, found {argv[1:]}"
         )
     workdir, out = (pathlib.Path(path).expanduser() for path in argv[1:])
+    start.prepare()
     model = trained_model.open_run(
         workdir, meshes.create_mesh(), step=chosen_step.STEP.value
     )

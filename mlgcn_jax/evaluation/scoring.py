@@ -9,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Float32, UInt8
 
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import inference
 from mlgcn_jax.runs import mesh as meshes
@@ -68,8 +69,12 @@ class Scorer:
 
         # The classifiers come out as the head lays them out.
         shardings: Any = {"features": replicated, "classifiers": None}
-        self._fold = jax.jit(fold, out_shardings=inference.FoldedModel(**shardings))
-        self._score = jax.jit(score, out_shardings=sharded)
+        self._fold = compiler.jit(
+            fold, out_shardings=inference.FoldedModel(**shardings)
+        )
+        self._score = compiler.jit(
+            score, on_cpu=inference.ON_CPU, out_shardings=sharded
+        )
         self._folded: inference.FoldedModel | None = None
         self._programs: dict[int, jax.stages.Compiled] = {}
 
@@ -127,7 +132,5 @@ class Scorer:
                 jnp.uint8,
                 sharding=meshes.batch_sharded(self._mesh),
             )
-            self._programs[size] = self._score.lower(self._folded, image).compile(
-                compiler_options=inference.compiler_options()
-            )
+            self._programs[size] = self._score.lower(self._folded, image).compile()
         return self._programs[size]

@@ -11,7 +11,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import dense_block, layers, target_platform
+from mlgcn_jax.devices import target_platform
+from mlgcn_jax.models import dense_block, layers
 
 
 class DenseLayer(nnx.Module):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import densenet, folding, layers, target_platform
+from mlgcn_jax.devices import target_platform
+from mlgcn_jax.models import densenet, folding, layers
 
 
 class _DenseLayer(NamedTuple):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
+from mlgcn_jax.devices import compiler, target_platform
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import (
     densenet,
@@ -28,8 +29,11 @@ from mlgcn_jax.models import (
     multi_label_model,
     resnet,
     resnet_folded,
-    target_platform,
 )
+
+# What XLA is told when it compiles a folded model for a CPU: to take its own matrix
+# products and convolutions and not YNNPACK's, which are its choice by default.
+ON_CPU = {compiler.YNN_FUSIONS: ""}
 
 _FOLDS: dict[type, Callable[..., Callable]] = {
     densenet.DenseNet: densenet_folded.fold,
@@ -116,12 +120,3 @@ def fold_backbone(backbone: multi_label_model.Backbone) -> Callable:
 def _is_on_cpu() -> bool:
     """Whether programs are compiled for a CPU, which has forms of its own."""
     return target_platform.target_platform() == "cpu"
-
-
-def compiler_options() -> dict[str, bool | str]:
-    """Returns what XLA shall be told when it compiles a folded model.
-
-    On a CPU to take its own matrix products and convolutions and not YNNPACK's, which
-    are its choice by default.
-    """
-    return {"xla_cpu_experimental_ynn_fusion_type": ""} if _is_on_cpu() else {}

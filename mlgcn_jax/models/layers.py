@@ -16,7 +16,8 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import cpu_forms, gpu_forms, target_platform
+from mlgcn_jax.devices import target_platform
+from mlgcn_jax.models import cpu_forms, gpu_forms
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9  # what is kept of the old value; PyTorch calls this 0.1

@@ -9,8 +9,8 @@ from absl import logging
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict
+from mlgcn_jax.devices import target_platform
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import target_platform
 from mlgcn_jax.planning import chips, costs, largest_batch, roofline
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models.mesh_axes import DATA_AXIS, LABEL_AXIS
 from mlgcn_jax.runs import processes
@@ -98,7 +99,7 @@ def take_home(tree: T, mesh: Mesh) -> T:
     if processes.count() == 1:
         return tree
     (everywhere,) = {leaf.sharding.mesh for leaf in jax.tree.leaves(tree)}
-    whole = jax.jit(_same, out_shardings=replicated(everywhere))(tree)
+    whole = compiler.jit(_same, out_shardings=replicated(everywhere))(tree)
     here = jax.tree.map(lambda leaf: leaf.addressable_data(0), whole)
     return jax.device_put(here, replicated(mesh))
 

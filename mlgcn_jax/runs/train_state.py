@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Int32
 
 from mlgcn_jax.data import config_dict
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.models import registry
 from mlgcn_jax.runs import mesh as meshes
 
@@ -63,7 +64,7 @@ def create_train_state(
     def initialize() -> TrainState:
         return _initialize(config, tx, num_labels=num_labels)
 
-    return jax.jit(initialize, out_shardings=shardings)()
+    return compiler.jit(initialize, out_shardings=shardings)()
 
 
 def abstract_train_state(

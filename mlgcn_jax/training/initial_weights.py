@@ -10,6 +10,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, files
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import processes, run_folder, train_state
@@ -40,7 +41,7 @@ def load(
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or does not fit the backbone.
     """
-    gather = jax.jit(lambda tree: tree, out_shardings=meshes.replicated(mesh))
+    gather = compiler.jit(lambda tree: tree, out_shardings=meshes.replicated(mesh))
     initialised = jax.device_get(gather(state.variables))
     params, batch_stats, report = _read(path, initialised)
     if processes.is_first():
@@ -58,7 +59,7 @@ def load(
         return jax.tree.map(jnp.copy, tree)
 
     shardings = jax.tree.map(lambda x: x.sharding, state.variables)
-    place = jax.jit(copy, out_shardings=shardings)
+    place = compiler.jit(copy, out_shardings=shardings)
     variables = train_state.Variables(params, batch_stats)
     return state._replace(
         variables=place(variables), ema=state.ema and place(variables)

@@ -10,11 +10,11 @@ from absl import logging
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, dataset, input_pipeline
+from mlgcn_jax.devices import start
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoint_store,
     checkpoints,
-    compilation_cache,
     heartbeats,
     metric_writer,
     processes,
@@ -58,6 +58,7 @@ def train_and_evaluate(
         FileNotFoundError: there is no dataset.
     """
     config_ranges.check(config)
+    start.prepare()
     folder = run_folder.RunFolder(workdir)
     with contextlib.ExitStack() as stack:
         if processes.is_first():
@@ -80,7 +81,6 @@ def _train(
     profile_steps: range,
 ) -> None:
     # --- Devices and dataset ---
-    compilation_cache.enable()
     mesh = meshes.create_mesh(label_shards=config.label_shards)
     meshes.check_batch_size(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
@@ -73,7 +74,7 @@ def create_train_step(
     of_graph = meshes.graph_sharded(
         mesh, num_labels=num_labels, embedding_dim=config.graph.embedding_dim
     )
-    return jax.jit(
+    return compiler.jit(
         step_fn,
         donate_argnums=0,
         in_shardings=(of_state, meshes.batch_sharded(mesh), of_graph),

@@ -1,0 +1,1 @@
+"""The chips that compute, and the compiler that programs them."""

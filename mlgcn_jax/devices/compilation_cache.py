@@ -1,0 +1,24 @@
+"""JAX's persistent compilation cache: a second start does not compile again."""
+
+import os
+import pathlib
+
+import jax
+import jaxlib.version
+
+
+def enable() -> None:
+    """Turns the cache on, in $JAX_COMPILATION_CACHE_DIR or ~/.cache/mlgcn-jax."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(default_folder()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def default_folder() -> pathlib.Path:
+    """Returns the cache's folder, one for each build of jaxlib.
+
+    What another build compiled may crash the process that loads it.
+    """
+    build = f"{jaxlib.version.__version__}-{jaxlib.version._git_hash[:8]}"
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "mlgcn-jax" / "compiled" / build
