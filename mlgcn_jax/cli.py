@@ -42,6 +42,10 @@ _DEBUG = flags.DEFINE_boolean(
 def main() -> int:
     """Runs the stage that the command line names; returns the exit status."""
     stage, *arguments = sys.argv[1:] or [""]
+    if "--debug" not in arguments:
+        # Errors reach us as exceptions. What XLA logs besides, before it goes on as if
+        # nothing were, are pages: two for each program of the compilation cache.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Like Ctrl-C, so that what is half done is cleared away. Training saves instead.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(exit_status.PREEMPTED))
     try:

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.benchmarks import cases
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.models import layers, multi_label_model, torch_weights
 from mlgcn_jax.runs import mesh as meshes
@@ -54,7 +55,7 @@ def place_graph(case: Case):
 def stages(case: Case) -> dict[str, jax.Array]:
     """Output of every stage in evaluation, and the logits, by torchvision's names."""
 
-    @jax.jit
+    @compiler.jit
     def forward(variables, image, graph):
         model = nnx.merge(case.graphdef, *variables)
         f = model.backbone.features
@@ -91,7 +92,7 @@ def scores(case: Case) -> np.ndarray:
 def first_gradient(case: Case) -> tuple[jax.Array, dict[str, np.ndarray]]:
     """Logits and gradients of a training step, by PyTorch's names."""
 
-    @jax.jit
+    @compiler.jit
     def gradient(variables, image, labels, graph):
         def loss(params):
             model = nnx.merge(case.graphdef, params, variables.batch_stats)
@@ -122,7 +123,7 @@ def train(
     state = train_state.create_train_state(
         case.config, tx, case.mesh, num_labels=golden_case.NUM_LABELS
     )
-    copied = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))(case.variables)
+    copied = compiler.jit(lambda tree: jax.tree.map(jnp.copy, tree))(case.variables)
     state = state._replace(variables=copied)
     batch = jax.device_put(case.batch._asdict(), meshes.batch_sharded(case.mesh))
     history = []

@@ -9,6 +9,8 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from mlgcn_jax.devices import compiler
+
 
 def conv(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0):
     return lax.conv_general_dilated(
@@ -76,8 +78,10 @@ def assert_trains_like(
     def expected(params):
         return jnp.sum(plain(params, x) * weight)
 
-    value, gradient = jax.jit(jax.value_and_grad(ours))(params)
-    expected_value, expected_gradient = jax.jit(jax.value_and_grad(expected))(params)
+    value, gradient = compiler.jit(jax.value_and_grad(ours))(params)
+    expected_value, expected_gradient = compiler.jit(jax.value_and_grad(expected))(
+        params
+    )
     np.testing.assert_allclose(value, expected_value, rtol=1e-4)
 
     def assert_near(ours, plain):
