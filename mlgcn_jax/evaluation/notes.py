@@ -40,8 +40,9 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         )
     if num_scored < num_labels:
         lines.append(
-            f"{num_labels - num_scored} of {num_labels} labels are on no picture of "
-            f"the {results['split']} split: mAP, CP, CR and CF1 leave them out"
+            f"labels on no picture of the {results['split']} split: "
+            f"{num_labels - num_scored} of {num_labels}; mAP, CP, CR and CF1 leave "
+            "them out"
         )
     if num_labels <= metrics.TOP_K:
         lines.append(
