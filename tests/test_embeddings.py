@@ -39,11 +39,15 @@ def dense_ppmi(examples, num_labels: int) -> np.ndarray:
     return ppmi
 
 
+@pytest.mark.parametrize("num_negatives", [0, 90])
 @pytest.mark.parametrize("dim", [1, 3, 8, 20])
-def test_cooccurrence_is_the_truncated_svd_of_the_ppmi_matrix(dim: int):
+def test_cooccurrence_is_the_truncated_svd_of_the_ppmi_matrix(
+    dim: int, num_negatives: int
+):
     rng = np.random.default_rng(0)  # probabilities apart, so that no values are equal
     labels = rng.random((60, 12)) < np.linspace(0.1, 0.6, 12)
     examples = [np.flatnonzero(row).tolist() for row in labels]
+    examples += [[]] * num_negatives
     z = cooccurrence(statistics.count_labels(examples, 12), dim)
     vectors, values, _ = np.linalg.svd(dense_ppmi(examples, 12))
     rank = min(dim, 12)
@@ -82,7 +86,10 @@ def test_same_counts_give_the_same_bits():
 @pytest.mark.parametrize("dim", [1, 7])
 @pytest.mark.parametrize(
     ("examples", "num_labels"),
-    [([], 1), ([[0]], 1), ([], 9), ([list(range(9))], 9), ([[0], [1]], 2)],
+    [
+        *[([], 1), ([[0]], 1), ([], 9), ([list(range(9))], 9), ([[0], [1]], 2)],
+        *[([[0], []], 1), ([[], []], 3), ([[0, 1]] * 3 + [[0]], 3)],
+    ],
 )
 def test_next_to_nothing_to_go_by(examples, num_labels: int, dim: int):
     z = cooccurrence(statistics.count_labels(examples, num_labels), dim)

@@ -24,10 +24,12 @@ SIX = ("CP", "CR", "CF1", "OP", "OR", "OF1")
 
 
 def random_case(seed: int, n: int, l: int, *, levels: int):  # noqa: E741
-    """Scores with many ties, and labels some of which nobody or everybody has."""
+    """Scores with many ties; labels that nobody or everybody has; negatives."""
     rng = np.random.default_rng(seed)
     scores = (rng.integers(0, levels, size=(n, l)) / (levels - 1)).astype(np.float32)
-    return scores, rng.random((n, l)) < rng.choice([0.0, 0.3, 0.7, 1.0], size=l)
+    labels = rng.random((n, l)) < rng.choice([0.0, 0.3, 0.7, 1.0], size=l)
+    labels[rng.random(n) < rng.choice([0.0, 0.5, 1.0])] = False
+    return scores, labels
 
 
 CASES = st.builds(
@@ -142,6 +144,52 @@ def test_precision_and_recall_are_those_of_sklearn(case):
         )
         assert computed[f"{prefix}P"] == pytest.approx(precision)
         assert computed[f"{prefix}R"] == pytest.approx(recall)
+
+
+@PROPERTY
+@given(CASES)
+def test_f1_of_each_label_is_that_of_sklearn(case):
+    scores, labels = case
+    columns = metrics.per_label_metrics(scores, labels)
+    for i in range(labels.shape[1]):
+        expected = sklearn.metrics.f1_score(
+            labels[:, i], scores[:, i] >= 0.5, zero_division=0
+        )
+        assert columns["f1"][i] == pytest.approx(expected)
+
+
+def test_one_label_with_negatives_by_hand():
+    # From high to low: wrong, right, wrong, wrong, right: AP (1/2 + 2/5) / 2.
+    scores = np.array([[0.9], [0.8], [0.6], [0.4], [0.2]])
+    labels = np.array([[0], [1], [0], [0], [1]], bool)
+    computed = metrics.compute_metrics(scores, labels)
+    assert computed["mAP"] == pytest.approx(0.45)
+    # Three predicted, one right of two; the top 3 of one label is always that label.
+    assert computed["CF1"] == computed["OF1"] == pytest.approx(2 / 5)
+    assert computed["top3"]["OP"] == pytest.approx(2 / 5)
+    assert computed["top3"]["OR"] == 1
+    # Without the negatives nothing can be wrong but the threshold.
+    alone = metrics.compute_metrics(scores[labels[:, 0]], labels[labels[:, 0]])
+    assert alone["mAP"] == alone["CP"] == alone["top3"]["CF1"] == 1
+
+
+@PROPERTY
+@given(CASES, st.integers(0, 10**6))
+def test_negatives_lower_precision_and_leave_recall(case, seed):
+    scores, labels = case
+    more = np.random.default_rng(seed).random((5, labels.shape[1])).astype(np.float32)
+    before = metrics.compute_metrics(scores, labels)
+    after = metrics.compute_metrics(
+        np.concatenate([scores, more]),
+        np.concatenate([labels, np.zeros_like(more, bool)]),
+    )
+    if before["mAP"] is not None:
+        assert after["mAP"] <= before["mAP"] + 1e-12
+    for part in ("top3", "top3_thresholded"):
+        old, new = before[part], after[part]
+        assert (new["CR"], new["OR"]) == (old["CR"], old["OR"])
+        assert new["CP"] <= old["CP"] + 1e-12
+        assert new["OP"] <= old["OP"] + 1e-12
 
 
 @PROPERTY

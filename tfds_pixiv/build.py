@@ -19,6 +19,7 @@ def build(
     top: int | None = None,
     min_works: int | None = None,
     implications: str | None = None,
+    negatives: str = "drop",
     max_reject_share: float = 0.05,
     overwrite: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
@@ -35,6 +36,8 @@ def build(
         min_works: Use all tags of at least this many works.
         implications: Path of an implications.csv, or the name of a shipped one:
             pictures get the labels too that theirs imply.
+        negatives: `keep`: pictures that have tags but none of the labels are examples
+            without a label; `drop`: they are left out.
         max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
         overwrite: Replace the dataset that is there; if the build fails it stays.
 
@@ -52,6 +55,7 @@ def build(
         num_labels=top,
         min_works=min_works,
         implications=implications,
+        negatives=negatives,
         max_reject_share=max_reject_share,
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
@@ -85,6 +89,7 @@ def build_as_configured(config: config_dict.ConfigDict) -> None:
         top=chosen.top or None,
         min_works=chosen.min_works or None,
         implications=chosen.implications or None,
+        negatives=chosen.get("negatives", "drop"),  # configs of before lack it
     )
 
 
@@ -113,9 +118,9 @@ def _check_up_to_date(
     found = built.build_record()
     if different := [key for key in wanted if found[key] != wanted[key]]:
         raise ValueError(
-            f"{built.directory} was built from other pictures, tags or labels than "
-            f"are asked for now ({', '.join(different)} differ); use another "
-            "--data_dir, or --overwrite to replace it"
+            f"{built.directory} was built from other pictures, tags or labels, or "
+            f"otherwise, than is asked for now ({', '.join(different)} differ); use "
+            "another --data_dir, or --overwrite to replace it"
         )
 
 

@@ -26,6 +26,7 @@ class BuildRecord:
 
     Attributes:
         num_examples: Split name -> number of examples so far.
+        num_negatives: Number of those without a label, both splits together.
         label_counts: Split name -> number of examples of every label, [labels].
         rejects: Pictures that could not be used so far.
     """
@@ -52,6 +53,7 @@ class BuildRecord:
         self._max_reject_share = max_reject_share
         self._failure_path = failure_path
         self.num_examples: dict[str, int] = dict.fromkeys(selection.SPLITS, 0)
+        self.num_negatives = 0
         self.label_counts: dict[str, np.ndarray] = {
             split: np.zeros(len(selected.vocabulary), np.int64)
             for split in selection.SPLITS
@@ -62,6 +64,7 @@ class BuildRecord:
     def add_example(self, split: str, label_indices: Sequence[int]) -> None:
         """Counts one example."""
         self.num_examples[split] += 1
+        self.num_negatives += not label_indices
         self.label_counts[split][list(label_indices)] += 1
 
     def add_reject(self, reject: folder_contents.Reject) -> None:
@@ -98,13 +101,13 @@ class BuildRecord:
         """Writes the side files and warns of labels that cannot be learned or tested.
 
         Raises:
-            ValueError: All pictures of a split were rejected.
+            ValueError: All pictures of a split that have a label were rejected.
         """
-        for split, count in self.num_examples.items():
-            if not count:
+        for split, counts in self.label_counts.items():
+            if not counts.any():
                 raise ValueError(
-                    f"the {split} split is empty: all its pictures were rejected, "
-                    f"e.g. for this reason: {self.rejects[-1].reason}"
+                    f"the {split} split is empty: all its labelled pictures were "
+                    f"rejected, e.g. for this reason: {self.rejects[-1].reason}"
                 )
         vocabulary = self._selected.vocabulary
         labels.write_vocabulary(vocabulary, directory / "labels.csv")
@@ -137,7 +140,9 @@ class BuildRecord:
                 **self.num_examples,
                 "labels": len(self._selected.vocabulary),
                 "rejects": len(self.rejects),
+                "negatives": self.num_negatives,
                 "without_labels": self._selected.without_labels,
+                "without_tags": self._selected.without_tags,
                 "dropped_tags": len(self._selected.dropped_tags),
             },
             "labels_without_images": without_images,
@@ -151,7 +156,7 @@ class BuildRecord:
 
 
 def identity(selected: selection.Selection) -> dict[str, str]:
-    """Returns the checksums by which a built dataset is known to be of this source."""
+    """Returns what a built dataset is known by: checksums, and the choice made."""
     content: Any = dataclasses.astuple(selected.vocabulary)
     if implied := _implied_labels(selected):
         content = [content, implied]
@@ -159,6 +164,7 @@ def identity(selected: selection.Selection) -> dict[str, str]:
     return {
         "source_sha256": selected.source_sha256,
         "vocabulary_sha256": hashlib.sha256(vocabulary_bytes).hexdigest(),
+        "negatives": selected.negatives,
     }
 
 

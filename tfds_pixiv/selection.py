@@ -24,15 +24,16 @@ from mlgcn_jax.data import (
 )
 
 SPLITS = ("train", "validation")
+NEGATIVES = ("drop", "keep")  # what becomes of tagged pictures without a label
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelledPicture:
-    """A picture that carries at least one label of the vocabulary.
+    """A picture of which it is known which labels of the vocabulary it has.
 
     Attributes:
         picture: As read from the crawl folder.
-        labels: Sorted label indices.
+        labels: Sorted label indices; none where it is a negative.
     """
 
     picture: folder_contents.Picture
@@ -48,8 +49,12 @@ class Selection:
         implied_labels: Label index -> indices of all that it implies.
         pictures: Split name -> pictures in record order.
         rejects: Metadata entries that name no usable file.
+        negatives: One of NEGATIVES: what became of pictures that have tags but none of
+            the labels. The paper's data are the works that carry one of its labels.
         without_labels: Number of pictures left out because none of their tags is a
-            label: the paper's data are the works that carry one of its labels.
+            label.
+        without_tags: How many of those have no tag that says what they show. Nothing
+            is known of them, so they are never negatives.
         dropped_tags: (tag, number of works) of the tags that are no label, most
             frequent first.
         source_sha256: Identity of the crawl folder: ids, tags, file names and sizes.
@@ -59,7 +64,9 @@ class Selection:
     implied_labels: dict[int, frozenset[int]]
     pictures: dict[str, list[LabelledPicture]]
     rejects: list[folder_contents.Reject]
+    negatives: str
     without_labels: int
+    without_tags: int
     dropped_tags: list[tuple[str, int]]
     source_sha256: str
 
@@ -108,6 +115,7 @@ def select(
     num_labels: int | None = None,
     min_works: int | None = None,
     implications: str | None = None,
+    negatives: str = "drop",
 ) -> Selection:
     """Reads the metadata of a crawl folder and assigns labels and splits.
 
@@ -118,11 +126,13 @@ def select(
         min_works: Instead: every tag with at least this many works.
         implications: Path of an implications.csv, or the name of a shipped one:
             pictures get the labels too that theirs imply.
+        negatives: `keep`: pictures that have tags but none of the labels are examples
+            without a label; `drop`: they are left out.
 
     Raises:
         FileNotFoundError: No vocabulary is given and the folder has no labels.csv.
         ValueError: The vocabulary or the implications are bad, no picture is usable or
-            carries a label of it, or one of the splits gets no picture.
+            carries a label of it, or one of the splits gets no picture with a label.
     """
     pictures, rejects = folders.read_folder(folder)
     if not pictures:
@@ -150,9 +160,13 @@ def select(
         implied_labels.read_implications(implications, chosen) if implications else {}
     )
     split_pictures: dict[str, list[LabelledPicture]] = {split: [] for split in SPLITS}
+    without_tags = 0
     for picture in sorted(pictures, key=_record_order):
         own = chosen.label_indices(picture.tags)
-        if indices := implied_labels.apply(own, implied):
+        indices = implied_labels.apply(own, implied)
+        is_known = bool(indices or labels.content_tags(picture.tags))
+        without_tags += not is_known
+        if indices or (is_known and negatives == "keep"):
             split = splits.split_of(picture.id)
             split_pictures[split].append(LabelledPicture(picture, indices))
     selection = Selection(
@@ -160,11 +174,13 @@ def select(
         implied_labels=implied,
         pictures=split_pictures,
         rejects=list(rejects),
+        negatives=negatives,
         without_labels=len(pictures) - sum(map(len, split_pictures.values())),
+        without_tags=without_tags,
         dropped_tags=tags.works_without_label(chosen),
         source_sha256=_source_sha256(folder, pictures),
     )
-    _check_not_empty(selection, folder)
+    _check_labelled(selection, folder)
     return selection
 
 
@@ -185,20 +201,26 @@ def _source_sha256(
     return digest.hexdigest()
 
 
-def _check_not_empty(selection: Selection, folder: pathlib.Path) -> None:
-    if not selection.num_pictures:
+def _check_labelled(selection: Selection, folder: pathlib.Path) -> None:
+    num_labelled = {
+        split: sum(bool(picture.labels) for picture in pictures)
+        for split, pictures in selection.pictures.items()
+    }
+    if not any(num_labelled.values()):
+        num_pictures = selection.num_pictures + selection.without_labels
         found = ", ".join(repr(tag) for tag, _ in selection.dropped_tags[:5])
         wanted = ", ".join(repr(label) for label in selection.vocabulary.labels[:5])
         raise ValueError(
-            f"no label found: none of the {selection.without_labels} pictures in "
+            f"no label found: none of the {num_pictures} pictures in "
             f"{folder} carries one of the {len(selection.vocabulary)} labels "
             f"({wanted or 'none'}, ...); its most frequent tags are "
             f"{found or 'none'}; use a vocabulary or a smaller minimum that fits"
         )
-    for split, pictures in selection.pictures.items():
-        if not pictures:
+    total = sum(num_labelled.values())
+    for split, number in num_labelled.items():
+        if not number:
             raise ValueError(
-                f"the {split} split is empty: all {selection.num_pictures} labelled "
-                "pictures fall into the other one (works are split 3/4 : 1/4 by a "
-                "hash of their id); give a folder with more works"
+                f"the {split} split is empty: all {total} labelled pictures fall into "
+                "the other one (works are split 3/4 : 1/4 by a hash of their id); "
+                "give a folder with more works"
             )

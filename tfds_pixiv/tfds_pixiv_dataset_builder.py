@@ -36,6 +36,8 @@ class PixivConfig(tfds.core.BuilderConfig):
         min_works: Use every tag that at least this many works have.
         implications: Path of an implications.csv, or the name of a shipped one;
             None, as in the paper: a picture has the labels of its tags alone.
+        negatives: `drop`, as in the paper: only pictures with a label are examples;
+            `keep`: those that have tags but none of the labels are too.
         max_reject_share: The build fails when more than this share of the pictures, in
             [0, 1], cannot be used.
         max_side_px: Larger pictures are shrunk to this long side.
@@ -46,6 +48,7 @@ class PixivConfig(tfds.core.BuilderConfig):
     num_labels: int | None = None
     min_works: int | None = None
     implications: str | None = None
+    negatives: str = "drop"
     max_reject_share: float = 0.05
     max_side_px: int = 512
 
@@ -65,6 +68,11 @@ class PixivConfig(tfds.core.BuilderConfig):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if self.negatives not in selection.NEGATIVES:
+            raise ValueError(
+                f"negatives={self.negatives!r} must be one of "
+                f"{', '.join(selection.NEGATIVES)}"
+            )
         if not 0 <= self.max_reject_share <= 1:
             raise ValueError(
                 f"max_reject_share={self.max_reject_share} must lie in [0, 1]"
@@ -210,6 +218,7 @@ def select(folder: pathlib.Path, config: PixivConfig) -> selection.Selection:
         num_labels=config.num_labels,
         min_works=config.min_works,
         implications=config.implications,
+        negatives=config.negatives,
     )
 
 

@@ -12,7 +12,7 @@ import pathlib
 
 from absl import app, flags
 
-from mlgcn_jax.data import dataset
+from mlgcn_jax.data import constant_labels, dataset
 from tfds_pixiv import build
 
 _LABELS = flags.DEFINE_string(
@@ -32,6 +32,13 @@ _IMPLICATIONS = flags.DEFINE_string(
     None,
     "Add the labels that a picture's labels imply: a file with the columns "
     "label,implies, or the name of a shipped one: pixiv40.",
+)
+_NEGATIVES = flags.DEFINE_enum(
+    "negatives",
+    "drop",
+    ["drop", "keep"],
+    "What becomes of pictures that have tags but none of the labels: left out, as in "
+    "the paper, or kept as examples without a label. Those without tags are left out.",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder under which the dataset is written.", required=True
@@ -68,6 +75,7 @@ def main(argv: list[str]) -> None:
         top=_TOP.value,
         min_works=_MIN_WORKS.value,
         implications=_IMPLICATIONS.value,
+        negatives=_NEGATIVES.value,
         max_reject_share=_MAX_REJECT_SHARE.value,
         overwrite=_OVERWRITE.value,
     )
@@ -81,11 +89,13 @@ def _print_summary(built: dataset.Dataset) -> None:
     print(f"dataset: {built.directory}")
     print(
         f"examples: {counts['train']} train, {counts['validation']} validation; "
-        f"labels: {counts['labels']}"
+        f"without a label: {counts.get('negatives', 0)}; labels: {counts['labels']}"
     )
+    without_tags = counts.get("without_tags")  # datasets of before did not count them
     print(
         f"rejected: {counts['rejects']} (rejects.jsonl); "
         f"left out without a label: {counts['without_labels']}"
+        + ("" if without_tags is None else f", of which without tags: {without_tags}")
     )
     with (built.directory / "dropped_tags.csv").open(encoding="utf-8") as file:
         rows = itertools.islice(csv.DictReader(file), _DROPPED_TAGS_SHOWN)
@@ -94,3 +104,5 @@ def _print_summary(built: dataset.Dataset) -> None:
         f"tags that are no label: {counts['dropped_tags']} (dropped_tags.csv); most "
         f"frequent: {most or 'none'}"
     )
+    for note in constant_labels.notes_on_dataset(built):
+        print(f"note: {note}")

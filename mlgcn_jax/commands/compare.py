@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import config_dict, dataset, files
 from mlgcn_jax.devices import start
-from mlgcn_jax.evaluation import evaluate, seeds, tables
+from mlgcn_jax.evaluation import evaluate, notes, seeds, tables
 from mlgcn_jax.runs import checkpoints, run_folder, train_state, trained_model
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.training import config_ranges, initial_weights, train
@@ -73,6 +73,7 @@ def main(argv: list[str]) -> int:
         files.write_json(workdir / "compare.json", table)
         jax.clear_caches()  # the next run shares no program with this one
     print(tables.format_table(table))
+    print(notes.format_notes(table), end="")
     return 0
 
 

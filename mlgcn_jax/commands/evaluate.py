@@ -13,7 +13,7 @@ from absl import app, flags
 from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.data import dataset
 from mlgcn_jax.devices import start
-from mlgcn_jax.evaluation import evaluate, tables
+from mlgcn_jax.evaluation import evaluate, notes, tables
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
 
@@ -37,5 +37,7 @@ def main(argv: list[str]) -> None:
     data = dataset.open_dataset(pathlib.Path(data_dir).expanduser())
     evaluated = evaluate.evaluate_run(model, data, mesh, split=_SPLIT.value)
     print(tables.format_per_label(model.vocabulary.labels, evaluated.per_label))
-    print(tables.format_table({model.folder.workdir.name: evaluated.metrics}))
+    rows = {model.folder.workdir.name: evaluated.metrics}
+    print(tables.format_table(rows))
+    print(notes.format_notes(rows), end="")
     print(f"metrics: {model.folder.metrics}")

@@ -12,7 +12,7 @@ from absl import flags
 
 from mlgcn_jax.commands import exit_status, training_job
 from mlgcn_jax.data import config_dict, dataset
-from mlgcn_jax.evaluation import evaluate, tables
+from mlgcn_jax.evaluation import evaluate, notes, tables
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import processes, trained_model
 from mlgcn_jax.serving import samples
@@ -48,7 +48,9 @@ def _evaluate_and_tag(config: config_dict.ConfigDict, workdir: pathlib.Path) -> 
     data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
     evaluated = evaluate.evaluate_run(model, data, mesh, split="validation")
     sheet, _ = samples.tag_held_out_pictures(model, data, mesh, count=NUM_SAMPLES)
-    print(tables.format_table({workdir.name: evaluated.metrics}))
+    rows = {workdir.name: evaluated.metrics}
+    print(tables.format_table(rows))
+    print(notes.format_notes(rows), end="")
     print(
         f"dataset    {data.directory}\n"
         f"run        {workdir}\n"

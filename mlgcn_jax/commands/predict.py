@@ -19,7 +19,7 @@ from typing import IO
 from absl import app, flags, logging
 
 from mlgcn_jax.commands import chosen_step
-from mlgcn_jax.data import files
+from mlgcn_jax.data import constant_labels, files
 from mlgcn_jax.devices import start
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
@@ -41,6 +41,9 @@ def main(argv: list[str]) -> int:
         pathlib.Path(argv[1]), mesh, step=chosen_step.STEP.value
     )
     labels = model.vocabulary.labels
+    seen = {"train": (model.counted.counts, model.counted.num_examples)}
+    for note in constant_labels.notes(labels, seen):
+        logging.warning("%s", note)
     num_broken = 0
     with _json_lines(_JSON.value) as lines:
         for prediction in predict.predict(model, paths, mesh):

@@ -16,7 +16,7 @@ from array_record.python import array_record_data_source
 from jaxtyping import Int64
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlgcn_jax.data import files, labels
+from mlgcn_jax.data import files, labels, tables
 
 # Written beside the shards: vocabulary, examples per label, tags that are no label,
 # pictures that could not be used, settings and counts.
@@ -27,6 +27,8 @@ DATASET_FILES = (
     "rejects.jsonl",
     "build.json",
 )
+# Keys of build.json that datasets of before lack, with how those were built.
+_ADDED_KEYS = {"negatives": "drop"}
 INCOMPLETE = "incomplete."  # how the folders of builds under way or killed begin
 _TFDS_FILES = ("dataset_info.json", "features.json")
 
@@ -132,7 +134,13 @@ class Dataset:
 
     def build_record(self) -> dict[str, Any]:
         """Returns the settings and counts of the build, as in build.json."""
-        return files.read_json(self.directory / "build.json")
+        return _ADDED_KEYS | files.read_json(self.directory / "build.json")
+
+    def label_counts(self, split: str) -> Int64[np.ndarray, " l"]:
+        """Returns the number of examples of a split that have each label."""
+        header = ("label", "train", "validation")
+        rows = tables.read_rows(self.directory / "label_counts.csv", header)
+        return np.array([row[header.index(split)] for row in rows], np.int64)
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -73,6 +73,15 @@ META_TAGS = frozenset(
 )
 
 
+def content_tags(tags: Iterable[str]) -> set[str]:
+    """Returns the normalised tags that say what a picture shows; empty: it is unknown.
+
+    Empty where there is no tag, or nothing but numbers, counts of bookmarks and
+    `META_TAGS`.
+    """
+    return {normalize_tag(tag) for tag in tags} - META_TAGS - {""}
+
+
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
     """Ordered labels; a label's index is its class in datasets, graphs and models.
@@ -204,7 +213,7 @@ def choose_vocabulary(
         )
     works: collections.Counter[str] = collections.Counter()
     for tags in tags_per_work:
-        works.update({normalize_tag(tag) for tag in tags} - META_TAGS - {""})
+        works.update(content_tags(tags))
     ranked = sorted(works, key=lambda name: (-works[name], name))
     chosen = [name for name in ranked if works[name] >= (min_works or 1)][:num_labels]
     if not chosen:

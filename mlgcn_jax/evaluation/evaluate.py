@@ -11,7 +11,7 @@ from absl import logging
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float32, Int64
 
-from mlgcn_jax.data import dataset, files, input_pipeline
+from mlgcn_jax.data import constant_labels, dataset, files, input_pipeline
 from mlgcn_jax.evaluation import metrics, scoring
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, trained_model
@@ -94,6 +94,10 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluates a run and writes metrics.json, per_label.csv and predictions.npz.
 
+    Its metrics are those of `metrics.compute_metrics` with what they were made of, and
+    with `examples_without_labels` (a number) and `labels_in_nearly_all_examples`
+    (names; see `constant_labels`), whose score says nothing of the model.
+
     Raises:
         ValueError: the dataset has other labels than the run.
     """
@@ -128,14 +132,17 @@ def evaluate_run(
     )
     scores, labels = predictions.scores, predictions.labels
     computed = metrics.compute_metrics(scores, labels)
+    names = model.vocabulary.labels
+    constant = constant_labels.find(labels.sum(axis=0), len(labels))
     results = {
         "split": split,
         "step": model.step,
         "dataset_fingerprint": data.fingerprint,
         **computed,
+        "examples_without_labels": int((~labels.any(axis=1)).sum()),
+        "labels_in_nearly_all_examples": [names[index] for index in constant],
     }
     per_label = metrics.per_label_metrics(scores, labels)
-    names = model.vocabulary.labels
     _write_predictions(model.folder.predictions, predictions, names)
     _write_per_label(model.folder.per_label, per_label, names)
     files.write_json(model.folder.metrics, results)

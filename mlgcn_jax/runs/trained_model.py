@@ -8,7 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, labels
-from mlgcn_jax.graph import label_graph
+from mlgcn_jax.graph import label_graph, statistics
 from mlgcn_jax.runs import checkpoints, run_folder, train_state
 from mlgcn_jax.runs import mesh as meshes
 
@@ -22,6 +22,7 @@ class TrainedModel:
         config: the config it was trained with.
         vocabulary: its labels.
         graph: its label graph.
+        counted: how often it saw each label, alone and together.
         graphdef: the model's structure.
         variables: parameters and running statistics (averaged where the run keeps
             an average).
@@ -32,6 +33,7 @@ class TrainedModel:
     config: config_dict.ConfigDict
     vocabulary: labels.Vocabulary
     graph: label_graph.LabelGraph
+    counted: statistics.LabelStatistics
     graphdef: nnx.GraphDef
     variables: train_state.Variables
     step: int
@@ -57,7 +59,7 @@ def open_run(
     config = folder.read_config()
     folder.check_whole()
     vocabulary = labels.read_vocabulary(folder.labels)
-    graph, _ = label_graph.load_label_graph(folder.label_graph)
+    graph, counted = label_graph.load_label_graph(folder.label_graph)
     if step is None:
         step = checkpoints.latest_step(folder.checkpoints)
     else:
@@ -73,6 +75,7 @@ def open_run(
         config=config,
         vocabulary=vocabulary,
         graph=jax.device_put(graph, replicated),
+        counted=counted,
         graphdef=graphdef,
         variables=checkpoints.restore_variables(
             folder.checkpoints,

@@ -9,7 +9,7 @@ import optax
 from absl import logging
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import config_dict, dataset, input_pipeline
+from mlgcn_jax.data import config_dict, constant_labels, dataset, input_pipeline
 from mlgcn_jax.devices import start
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
@@ -86,6 +86,9 @@ def _train(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
     data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
+    if processes.is_first():
+        for note in constant_labels.notes_on_dataset(data):
+            logging.warning("%s", note)
     num_labels = len(data.vocabulary)
     steps_per_epoch = max(1, data.num_examples("train") // config.batch_size)
     num_steps = round(config.num_epochs * steps_per_epoch)
