@@ -66,6 +66,8 @@ def test_every_example_is_evaluated_once(run, data_dir):
         "step": results["step"],
         "dataset_fingerprint": data.fingerprint,
         **again,
+        "examples_without_labels": 0,
+        "labels_in_nearly_all_examples": [],
     }
     rows = folder.per_label.read_text().splitlines()
     assert len(rows) == 1 + len(crawl_folders.LABELS)

@@ -66,7 +66,7 @@ def notes(
     """
     found: dict[tuple[tuple[str, ...], bool], list[str]] = collections.defaultdict(list)
     for split, (counts, num_examples) in counted.items():
-        names = tuple(labels[index] for index in find(counts, num_examples))
+        names = tuple(labels[int(index)] for index in find(counts, num_examples))
         found[names, len(names) == np.count_nonzero(counts)].append(split)
     return [
         note(names, splits=splits, is_all=bool(is_all))
