@@ -35,13 +35,14 @@ _LOSS = re.compile(
 
 def run(
     *,
-    before: Callable[[config_dict.ConfigDict], None] | None = None,
+    before: Callable[[config_dict.ConfigDict, pathlib.Path], None] | None = None,
     after: Callable[[config_dict.ConfigDict, pathlib.Path], None] | None = None,
 ) -> int:
     """Trains as the flags say; returns the exit status.
 
     Args:
-        before: called with the config in every process, before the run is opened.
+        before: called with config and workdir in every process, before the run is
+            opened.
         after: called with config and workdir in the first process, when the run is
             done and the others are gone.
     """
@@ -56,7 +57,7 @@ def run(
 
     def train_run() -> int:
         if before is not None:
-            before(config)
+            before(config, workdir)
         interrupted = train.train_and_evaluate(
             config, workdir, profile_steps=step_range.PROFILE_STEPS.value
         )
