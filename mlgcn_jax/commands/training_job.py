@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from mlgcn_jax.commands import cluster_flags, exit_status, restarts, step_range
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.runs import cluster, processes
+from mlgcn_jax.runs import cluster, jax_settings, processes
 from mlgcn_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
@@ -56,6 +56,7 @@ def run(
         return 0
 
     def train_run() -> int:
+        jax_settings.check_devices()
         if before is not None:
             before(config, workdir)
         interrupted = train.train_and_evaluate(

@@ -8,6 +8,7 @@ head; config.initial_weights reads them back.
 
 import pathlib
 
+import jax
 from absl import app, flags
 
 from mlgcn_jax.commands import chosen_step
@@ -28,6 +29,6 @@ def main(argv: list[str]) -> None:
     model = trained_model.open_run(
         workdir, meshes.create_mesh(), step=chosen_step.STEP.value
     )
-    tensors = torch_weights.to_torch(*model.variables)
+    tensors = torch_weights.to_torch(*jax.device_get(model.variables))
     weight_files.write(out, tensors)
     print(f"{len(tensors)} tensors of step {model.step}: {out}")

@@ -7,9 +7,8 @@ import jax
 
 
 def enable() -> None:
-    """Turns the cache on, in $JAX_COMPILATION_CACHE_DIR or ~/.cache/mlgcn-jax."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    """Turns the cache on, where JAX was told or else in ~/.cache/mlgcn-jax."""
+    if jax.config.jax_compilation_cache_dir is None:
         home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         directory = pathlib.Path(home) / "mlgcn-jax" / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
