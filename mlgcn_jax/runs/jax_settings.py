@@ -58,7 +58,7 @@ def check_devices() -> None:
     except (RuntimeError, AssertionError) as error:  # the latter with nothing in it
         reason = str(error).split("\n")[0] or "none of the platforms is there"
         raise ValueError(
-            f"JAX has no device with JAX_PLATFORMS={jax.config.jax_platforms or ''} "
+            f"JAX has no device with JAX_PLATFORMS={_value('jax_platforms') or ''} "
             f"({reason}); unset it, or install JAX for that device"
         ) from error
 
@@ -73,18 +73,22 @@ def usable() -> Iterator[None]:
         ValueError: a setting cannot hold and cannot be replaced, or there is no device.
     """
     check_devices()
-    if jax.config.jax_random_seed_offset:
+    if offset := _value("jax_random_seed_offset"):
         raise ValueError(
-            f"jax_random_seed_offset={jax.config.jax_random_seed_offset} would change "
-            "what config.seed means; unset it, and give another config.seed"
+            f"jax_random_seed_offset={offset} would change what config.seed means; "
+            "unset it, and give another config.seed"
         )
     with contextlib.ExitStack() as stack:
         for name, setting in _SETTINGS.items():
-            found = getattr(jax.config, name)
+            found = _value(name)
             if found not in setting.usable:
                 _say_replaced(name, found)
                 stack.enter_context(setting.replaced(setting.usable[0]))
         yield
+
+
+def _value(name: str) -> Any:
+    return getattr(jax.config, name)  # of which pyright knows some only
 
 
 @functools.cache
