@@ -55,8 +55,8 @@ def run(
         print(cluster_flags.describe_job(place, config, workdir))
         return 0
 
+    @jax_settings.usable()
     def train_run() -> int:
-        jax_settings.check_devices()
         if before is not None:
             before(config, workdir)
         interrupted = train.train_and_evaluate(

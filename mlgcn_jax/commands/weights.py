@@ -13,12 +13,13 @@ from absl import app, flags
 
 from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.models import torch_weights, weight_files
+from mlgcn_jax.runs import jax_settings, trained_model
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import trained_model
 
 flags.adopt_module_key_flags(chosen_step)
 
 
+@jax_settings.usable()
 def main(argv: list[str]) -> None:
     """Runs the stage."""
     if len(argv) != 3:

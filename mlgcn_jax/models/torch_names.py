@@ -62,7 +62,7 @@ class Place(NamedTuple):
 
 
 def find(shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -> Place | None:
-    """Returns where the expected tensors are, or most of them; None where none is.
+    """Returns where the expected tensors are, or most of them; None for no such place.
 
     Args:
         shapes: of all tensors of the file, by name.
@@ -81,7 +81,7 @@ def find(shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -> Place | 
 
     counts = {prefix: num_fitting(prefix) for prefix in found}
     best = max(counts.values(), default=(0, 0))
-    if best == (0, 0):
+    if best[1] < len(expected) / 2:  # a name here and there is chance
         return None
     places = sorted((prefix for prefix in found if counts[prefix] == best), key=len)
     if len(places) > 1 and best[0] == len(expected):

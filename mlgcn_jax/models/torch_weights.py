@@ -136,7 +136,7 @@ def _find_backbone(
     place = torch_names.find(shapes, inner)
     if place is None:
         raise ValueError(
-            "it has none of this backbone's names, whatever stands before them: found "
+            "it lacks most of this backbone's names, whatever is before them: found "
             f"{torch_names.shown(shapes)}, expected {torch_names.shown(expected)}"
         )
     return place
