@@ -14,7 +14,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.seed = 0  # of initial parameters, order of examples and flips
     config.data_dir = ""  # the dataset: what `mlgcn build --data_dir` wrote
-    config.build = build = ml_collections.ConfigDict()  # `launch` builds it first
+    # `launch` and `compare` build it first, where data_dir holds nothing else; one that
+    # is there must be this one, by its content.
+    config.build = build = ml_collections.ConfigDict()
     build.source = ""  # crawl folder or archive, or "sample"; "": it is built already
     build.labels = ""  # vocabulary file or shipped name; "": labels.csv of the source
     build.top = 0  # or: the labels with the most works; 0: not
@@ -22,7 +24,9 @@ def get_config() -> ml_collections.ConfigDict:
     build.negatives = "drop"  # pictures with tags but none of the labels: drop | keep
     build.implications = ""  # file of labels that imply others, or shipped; "": none
 
-    config.initial_weights = ""  # PyTorch's: .pth, .safetensors or .npz; "": random
+    # PyTorch's: .pth, .safetensors or .npz; "": random. A run that goes on knows this
+    # file, and graph.embedding_file, by its content: it may lie elsewhere.
+    config.initial_weights = ""
     config.num_epochs = 30  # passes over the training split; 0: no training
     config.batch_size = 32  # images a step over all devices
     # Micro-batches of a step, one after another: less memory. The gradient is that of

@@ -56,8 +56,12 @@ def main() -> int:
             found = f"unknown stage {stage!r}" if stage else "no stage is given"
             return _report("mlgcn", f"{found}\n\n{_usage()}", exit_status.WRONG_CALL)
         # Only the chosen one: two stages may give a flag the same name.
-        module = importlib.import_module(f"mlgcn_jax.commands.{stage}")
         name = f"mlgcn {stage}"
+        try:
+            module = importlib.import_module(f"mlgcn_jax.commands.{stage}")
+        except ValueError as error:  # JAX reads its settings when it is imported
+            message = f"a setting of JAX in the environment: {error}"
+            return _report(name, message, exit_status.WRONG_CALL)
         verb = arguments[0] if arguments else ""
         if verb in _verbs_of(module):
             module = importlib.import_module(f"{module.__name__}.{verb}")

@@ -55,6 +55,14 @@ def test_the_first_stage_that_fails_is_the_last(tmp_path, monkeypatch):
     assert [words[0] for words in asked] == ["crawl", "crawl", "crawl", "build"]
 
 
+def test_a_folder_of_other_things_is_not_crawled_into(tmp_path, commands):
+    (tmp_path / "crawl").mkdir()
+    with pytest.raises(ValueError, match=r"other things than a demo \(crawl\)"):
+        demo.main(["mlgcn demo", str(tmp_path)])
+    assert not commands
+    assert [path.name for path in tmp_path.iterdir()] == ["crawl"]
+
+
 def test_a_port_that_is_taken_is_told(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         (tmp_path / "port").write_text(str(other.getsockname()[1]))

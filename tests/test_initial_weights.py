@@ -1,5 +1,6 @@
 """A run that starts from a file of weights, and a file that is written from a run."""
 
+import hashlib
 import json
 import pathlib
 
@@ -48,7 +49,8 @@ def test_a_run_goes_out_and_comes_back_in(run, data_dir, tmp_path, capsys, suffi
     )
     assert report["file"] == str(out)
     assert not report["missing"] and not report["left_out"]
-    # Once more: nothing is left to do.
+    # Once more, with the file elsewhere: nothing is left to do.
+    config.initial_weights = str(out.rename(tmp_path / f"moved{suffix}"))
     assert train.train_and_evaluate(config, tmp_path / "again") is None
 
 
@@ -88,8 +90,27 @@ def test_a_file_is_checked_without_a_run(tmp_path):
     path = tmp_path / "weights.npz"
     weight_files.write(path, backbone)
     initial_weights.check(path, configurations.tiny())
-    with pytest.raises(ValueError, match=r"not the weights of this backbone.*missing"):
+    message = (
+        r"most of this backbone's names.* those of config.model.backbone=densenet_"
+    )
+    with pytest.raises(ValueError, match=message):
         initial_weights.check(path, configurations.tiny(model__backbone="resnet50"))
+
+
+def test_a_file_that_differs_between_processes_is_refused(
+    data_dir, tmp_path, monkeypatch
+):
+    path = tmp_path / "weights.npz"
+    weight_files.write(path, torch_weights.to_torch(*zeros("densenet_tiny")))
+    config = configurations.tiny(data_dir, initial_weights=str(path), num_epochs=0)
+    first_has = int(hashlib.sha256(b"another file").hexdigest()[:7], 16)
+    monkeypatch.setattr(
+        initial_weights.processes, "agree", lambda x: first_has if x > 0 else x
+    )
+    with pytest.raises(
+        ValueError, match=r"weights\.npz has other content on this mach"
+    ):
+        train.train_and_evaluate(config, tmp_path / "run")
 
 
 def zeros(backbone: str) -> train_state.Variables:

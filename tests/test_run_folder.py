@@ -62,6 +62,68 @@ def test_a_run_made_before_a_key_existed_goes_on(tmp_path, datasets):
         folder.reopen(configurations.tiny(accumulation_steps=2), datasets[0])
 
 
+KEYS = ("initial_weights", "graph__embedding_file")
+
+
+def make_run_with_a_file(tmp_path, datasets, key) -> run_folder.RunFolder:
+    """A run whose config names the file `first`."""
+    (tmp_path / "first").write_bytes(b"content")
+    folder = run_folder.RunFolder(tmp_path / "run")
+    folder.workdir.mkdir()
+    create(folder, configurations.tiny(**{key: str(tmp_path / "first")}), datasets[0])
+    return folder
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_file_that_a_config_names_is_known_by_its_content(tmp_path, datasets, key):
+    folder = make_run_with_a_file(tmp_path, datasets, key)
+    moved = tmp_path / "moved"
+    (tmp_path / "first").rename(moved)
+    config = configurations.tiny(**{key: str(moved)})
+    folder.reopen(config, datasets[0])
+    assert folder.read_config().to_dict() == config.to_dict()
+    moved.write_bytes(b"another")
+    message = rf"another config \({key.replace('__', '.')}: .*moved has other content"
+    with pytest.raises(ValueError, match=message):
+        folder.reopen(config, datasets[0])
+    with pytest.raises(ValueError, match=r"moved -> none"):
+        folder.reopen(configurations.tiny(), datasets[0])
+
+
+def test_a_file_at_the_same_place_with_other_content_is_another(tmp_path, datasets):
+    folder = make_run_with_a_file(tmp_path, datasets, KEYS[0])
+    (tmp_path / "first").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"has other content, SHA-256 ed7002b439e9"):
+        folder.reopen(folder.read_config(), datasets[0])
+
+
+@pytest.mark.parametrize("place", ["first", "elsewhere"])
+def test_a_file_that_is_gone_is_said_and_not_needed(tmp_path, datasets, caplog, place):
+    folder = make_run_with_a_file(tmp_path, datasets, KEYS[0])
+    (tmp_path / "first").unlink()
+    config = configurations.tiny(initial_weights=str(tmp_path / place))
+    folder.reopen(config, datasets[0])
+    assert f"{place} is not there; it is not needed any more" in caplog.text
+
+
+def test_a_file_of_a_run_without_its_checksum(tmp_path, datasets, caplog):
+    """As every run was before there were checksums: what can be known is known."""
+    folder = make_run_with_a_file(tmp_path, datasets, KEYS[0])
+    folder.named_files.unlink()
+    first, other = tmp_path / "first", tmp_path / "other"
+    config = configurations.tiny(initial_weights=str(other))
+    other.write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"other has other content"):
+        folder.reopen(config, datasets[0])
+    other.write_bytes(first.read_bytes())
+    folder.reopen(folder.read_config(), datasets[0])
+    folder.check_same_config(config)
+    assert "taken for" not in caplog.text
+    first.unlink()
+    folder.reopen(config, datasets[0])
+    assert "is taken for the file that was" in caplog.text
+
+
 def test_a_new_run_has_no_results_of_one_that_was_there_before(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
     create(folder, configurations.tiny(), datasets[0])

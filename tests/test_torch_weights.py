@@ -1,5 +1,7 @@
 """Weights with PyTorch's names: what is used, left out and refused. Torch-free."""
 
+import functools
+
 import configurations
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from mlgcn_jax.models import registry, torch_weights
 LABELS = 6
 
 
+@functools.cache
 def make_variables(**model):
     """Parameters and running statistics at random, as NumPy arrays."""
     overrides = {f"model__{key}": value for key, value in model.items()}
@@ -114,6 +117,63 @@ def test_other_names_of_the_same_tensors_are_read(backbone: str, function):
     assert sorted(report.used) == sorted(renamed)
 
 
+def inside(wrapper: str, part: str):
+    """Puts a wrapper behind the first part of the names that begin with `part`."""
+    return lambda name: name.replace(f"{part}.", f"{part}.{wrapper}", 1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "function"),
+    [
+        ("densenet_tiny", "_orig_mod.{}".format),
+        ("densenet_tiny", "module._orig_mod.module.{}".format),
+        ("densenet_tiny", "state_dict.model.net.{}".format),
+        ("resnet50", "model.{}".format),
+        ("resnet50", lambda name: f"model._orig_mod.{numbered_name(name)}"),
+        ("densenet_tiny", lambda name: f"_orig_mod.{old_name(name)}"),
+        ("densenet_tiny", inside("_orig_mod.", "features")),
+        ("densenet_tiny", inside("_checkpoint_wrapped_module.", "denseblock1")),
+        ("resnet50", inside("module.", "layer2")),
+        ("densenet_tiny", lambda name: name.replace("features.", "encoder.cnn.")),
+        ("resnet50", lambda name: numbered_name(name).removeprefix("features.")),
+    ],
+)
+def test_whatever_stands_before_the_names_they_are_read(backbone: str, function):
+    params, batch_stats = make_variables(backbone=backbone)
+    renamed = rename(torch_weights.to_torch(params, batch_stats), function)
+    again, again_stats, report = load(renamed, params, batch_stats)
+    jax.tree.map(np.testing.assert_array_equal, again, params)
+    jax.tree.map(np.testing.assert_array_equal, again_stats, batch_stats)
+    assert sorted(report.used) == sorted(renamed)
+    assert not report.left_out
+
+
+def test_what_is_beside_a_wrapped_backbone_is_left_out_and_said_to_be():
+    params, batch_stats = make_variables()
+    tensors = torch_weights.to_torch(params, batch_stats)
+    backbone = {f"net.{n}": x for n, x in tensors.items() if not n.startswith("gc")}
+    beside = {"loss.pos_weight": np.ones(6), "n_averaged": np.asarray(3)}
+    again, _, report = load({**backbone, **beside}, params, batch_stats)
+    jax.tree.map(np.testing.assert_array_equal, again["backbone"], params["backbone"])
+    assert report.left_out == dict.fromkeys(
+        ["loss.pos_weight", "n_averaged"], "not under net.features."
+    )
+    assert report.missing == ["gc1.weight", "gc2.weight"]
+
+
+def test_two_networks_in_a_file_are_told_and_none_is_chosen():
+    params, batch_stats = make_variables()
+    tensors = torch_weights.to_torch(params, batch_stats)
+    both = {f"{n}.{k}": x for n in ("student", "teacher") for k, x in tensors.items()}
+    message = r"2 times, .* with student\.features\. and with teacher\.features\."
+    with pytest.raises(ValueError, match=message):
+        load(both, params, batch_stats)
+    # Of other shapes it is no choice.
+    both["teacher.features.conv0.weight"] = np.zeros((64, 3, 7, 7), np.float32)
+    again, _, _ = load(both, params, batch_stats)
+    jax.tree.map(np.testing.assert_array_equal, again, params)
+
+
 def test_the_classifier_of_imagenet_is_left_out_and_said_to_be():
     imagenet = torch_weights.to_torch(*make_variables(head="linear"))
     imagenet["classifier.weight"] = np.ones((1000, 32), np.float32)
@@ -141,11 +201,13 @@ def test_half_precision_becomes_float32():
 def broken(change):
     params, batch_stats = make_variables()
     tensors = torch_weights.to_torch(params, batch_stats)
+    tensors = {name: tensor.copy() for name, tensor in tensors.items()}
     change(tensors)
     return lambda: load(tensors, params, batch_stats)
 
 
 CONV0 = "features.conv0.weight"
+NORM1 = "features.denseblock1.denselayer1.norm1.weight"
 
 
 @pytest.mark.parametrize(
@@ -160,10 +222,37 @@ CONV0 = "features.conv0.weight"
             lambda t: t.update({"features.denseblock3.x": np.zeros(3)}),
             r"features\.denseblock3\.x is unknown",
         ),
-        (lambda t: t.update({f"module.{CONV0}": t[CONV0]}), "the same name"),
-        (lambda t: t.clear(), r"is missing; .*, and \d+ more; set config\.model\.back"),
+        (
+            lambda t: t.update({NORM1.replace("1.d", "1.module.d"): t[NORM1]}),
+            rf"{NORM1} and \S+1\.module\.\S+ mean the same tensor",
+        ),
+        (
+            lambda t: [t.pop(n) for n in [*t] if "norm2" in n] and t.update(x=t[CONV0]),
+            r"is missing; .*, and \d+ more \(not used: x\)",
+        ),
+        (
+            lambda t: (t.clear(), t.update({"encoder.stem.w": np.zeros(3)})),
+            rf"most of this backbone's names.*found encoder\.stem\.w, expected {CONV0}",
+        ),
+        (lambda t: t.clear(), r"most of this backbone's names"),
+        (lambda t: t[CONV0].__setitem__((3, 2, 1, 0), np.nan), rf"{CONV0} has 1 of "),
+        (
+            lambda t: t.update({"gc1.weight": t["gc1.weight"] + 1j}),
+            r"gc1\.weight has the dtype complex64, expected real",
+        ),
+        (
+            lambda t: t.update({CONV0: t[CONV0].astype(np.int8)}),
+            rf"{CONV0} has the dtype int8",
+        ),
+        (
+            lambda t: t.update({CONV0: t[CONV0].astype(np.float64) * 1e39}),
+            rf"{CONV0} has \d+ of \d+ values that are not finite",
+        ),
     ],
-    ids=["missing", "shape", "unknown", "twice", "empty"],
+    ids=[
+        *("missing", "shape", "unknown", "twice", "half", "other", "empty"),
+        *("nan", "complex", "integers", "overflow"),
+    ],
 )
 def test_weights_of_another_model_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

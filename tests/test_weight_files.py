@@ -52,6 +52,20 @@ def test_bfloat16_is_read(tmp_path):
     assert weight_files.read(path)["a"].astype(np.float32).tolist() == [1, 1, 1]
 
 
+def test_tensors_of_dicts_in_dicts_have_joined_names():
+    """As checkpoints of training scripts are; NumPy stands for torch."""
+    state, average = {"conv.weight": np.ones(2)}, {"conv.weight": np.zeros(2)}
+    optimizer = {"state": {0: {"exp_avg": np.ones(2)}}, "param_groups": [{"lr": 1e-3}]}
+    content = {"epoch": 3, "state_dict": state, "optimizer": optimizer}
+    content["callbacks"] = {"ema": {"weights": average}}
+    found = dict(weight_files._tensors_in(content, np.ndarray))
+    assert list(found) == [
+        "state_dict.conv.weight",
+        "callbacks.ema.weights.conv.weight",
+    ]
+    assert found["state_dict.conv.weight"] is state["conv.weight"]
+
+
 def test_other_files_are_refused(tmp_path: pathlib.Path):
     with pytest.raises(ValueError, match=r"weights\.h5 .* expected \.npz"):
         weight_files.read(tmp_path / "weights.h5")

@@ -7,8 +7,14 @@ import re
 import shutil
 from collections.abc import Iterator
 
+from absl import logging
+
 from mlgcn_jax.data import config_dict, dataset, folders
 from tfds_pixiv import build_record, selection, tfds_pixiv_dataset_builder
+
+# What may lie in the folder of a dataset before it is there: of TFDS, of builds that
+# were killed, and of systems.
+_NO_CONTENT = re.compile(r"tfds_pixiv|downloads|unpacked\..*|lost\+found|\..*")
 
 
 def build(
@@ -22,6 +28,7 @@ def build(
     negatives: str = "drop",
     max_reject_share: float = 0.05,
     overwrite: bool = False,
+    alone: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
     """Returns the dataset, and whether it was built now.
 
@@ -40,11 +47,13 @@ def build(
             without a label; `drop`: they are left out.
         max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
         overwrite: Replace the dataset that is there; if the build fails it stays.
+        alone: `data_dir` is for this dataset alone: one that is there is known by its
+            content, whatever its name, and nothing is written beside anything else.
 
     Raises:
         FileNotFoundError: There is no such source, or it has no vocabulary.
-        ValueError: The dataset is there already, from another source or vocabulary; or
-            the source or the vocabulary cannot be used.
+        ValueError: The dataset is there already, from another source or vocabulary; the
+            source or the vocabulary cannot be used; `data_dir` holds something else.
     """
     if source is None and labels is None and top is None and min_works is None:
         labels = "openclipart40"
@@ -60,6 +69,8 @@ def build(
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
     directory = pathlib.Path(builder.data_dir)
+    if alone:
+        directory = _own_folder(data_dir, otherwise=directory)
     if directory.exists() and not overwrite:
         built = dataset.open_dataset(directory)
         _check_up_to_date(built, config, data_dir)
@@ -73,8 +84,13 @@ def build(
     return dataset.open_dataset(directory), True
 
 
-def build_as_configured(config: config_dict.ConfigDict) -> None:
+def build_as_configured(config: config_dict.ConfigDict, *, begun: bool = False) -> None:
     """Builds what `config.build` names under `config.data_dir`; nothing without one.
+
+    Args:
+        config: The config.
+        begun: A run of it has begun, and knows its dataset: where the source is there
+            no more, the dataset stays as it is.
 
     Raises:
         FileNotFoundError, ValueError: as `build`.
@@ -82,15 +98,42 @@ def build_as_configured(config: config_dict.ConfigDict) -> None:
     chosen = config.build
     if not chosen.source:
         return
-    build(
-        None if chosen.source == "sample" else pathlib.Path(chosen.source).expanduser(),
-        pathlib.Path(config.data_dir).expanduser(),
-        labels=chosen.labels or None,
-        top=chosen.top or None,
-        min_works=chosen.min_works or None,
-        implications=chosen.implications or None,
-        negatives=chosen.get("negatives", "drop"),  # configs of before lack it
-    )
+    is_sample = chosen.source == "sample"
+    data_dir = pathlib.Path(config.data_dir).expanduser()
+    try:
+        build(
+            None if is_sample else pathlib.Path(chosen.source).expanduser(),
+            data_dir,
+            labels=chosen.labels or None,
+            top=chosen.top or None,
+            min_works=chosen.min_works or None,
+            implications=chosen.implications or None,
+            negatives=chosen.get("negatives", "drop"),  # configs of before lack it
+            alone=True,
+        )
+    except FileNotFoundError as error:
+        if not begun or not dataset.version_folders(data_dir):
+            raise
+        logging.warning("%s; the run goes on with the dataset in %s", error, data_dir)
+
+
+def _own_folder(data_dir: pathlib.Path, *, otherwise: pathlib.Path) -> pathlib.Path:
+    """Returns the version folder of the only dataset in a folder that is its own.
+
+    Raises:
+        ValueError: there are several, or none and other things.
+    """
+    if dataset.version_folders(data_dir):
+        return dataset.open_dataset(data_dir).directory
+    names = sorted(path.name for path in data_dir.glob("*"))
+    if others := [name for name in names if not _NO_CONTENT.fullmatch(name)]:
+        raise ValueError(
+            f"config.data_dir={data_dir} holds other things than a dataset "
+            f"({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}), and "
+            "config.build.source would be built beside them; give the dataset a folder "
+            "of its own"
+        )
+    return otherwise
 
 
 def _config_name(*, labels: str | None, top: int | None, min_works: int | None) -> str:
@@ -120,7 +163,8 @@ def _check_up_to_date(
         raise ValueError(
             f"{built.directory} was built from other pictures, tags or labels, or "
             f"otherwise, than is asked for now ({', '.join(different)} differ); use "
-            "another --data_dir, or --overwrite to replace it"
+            "another data_dir, or this one as it is (--config.build.source=), or "
+            "replace it (mlgcn build --overwrite)"
         )
 
 

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
     # All runs before the first is trained: what is wrong shall not come out days later.
     runs = _plan(base, workdir)
     started = [run for run in runs if _check_config(run)]
-    build.build_as_configured(base)
+    build.build_as_configured(base, begun=bool(started))
     data = dataset.open_dataset(pathlib.Path(base.data_dir).expanduser())
     for run in started:
         run.folder.check_same_dataset(data)

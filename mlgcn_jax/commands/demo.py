@@ -30,6 +30,7 @@ _TINY = (
     "--config.num_epochs=10",
 )
 _NUM_TAGGED = 3
+_PORT = "port"  # the file with the site's: also shows that the folder is a demo's
 
 
 def main(argv: list[str]) -> int:
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"expected one folder, found {argv[1:]}")
     folder = pathlib.Path(argv[1] if len(argv) == 2 else _DEFAULT_DIR).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
+    _check_is_of_a_demo(folder)
     crawl, built, run = folder / "crawl", folder / "dataset", folder / "run"
     config = (f"--config={quickstart.__file__}", f"--config.data_dir={built}", *_TINY)
     with _site(folder) as site:
@@ -49,6 +51,16 @@ def main(argv: list[str]) -> int:
         or _mlgcn("evaluate", run)
         or _mlgcn("predict", run, *_some_pictures(crawl))
     )
+
+
+def _check_is_of_a_demo(folder: pathlib.Path) -> None:
+    """Raises ValueError where there is something that no demo has left."""
+    names = sorted(path.name for path in folder.iterdir())
+    if names and _PORT not in names:
+        raise ValueError(
+            f"{folder} holds other things than a demo ({', '.join(names[:3])}), and "
+            "the sample's pictures would come among them; give a new folder"
+        )
 
 
 def _crawl(crawl: pathlib.Path, site: server.FakePixiv) -> int:
@@ -70,7 +82,7 @@ def _crawl(crawl: pathlib.Path, site: server.FakePixiv) -> int:
 @contextlib.contextmanager
 def _site(folder: pathlib.Path) -> Iterator[server.FakePixiv]:
     """Serves the sample, at the same address every time: works remember theirs."""
-    remembered = folder / "port"
+    remembered = folder / _PORT
     port = int(remembered.read_text()) if remembered.is_file() else 0
     with tempfile.TemporaryDirectory() as scratch:
         sample = pathlib.Path(scratch) / "sample"

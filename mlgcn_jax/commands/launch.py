@@ -13,8 +13,8 @@ from absl import flags
 from mlgcn_jax.commands import exit_status, training_job
 from mlgcn_jax.data import config_dict, dataset
 from mlgcn_jax.evaluation import evaluate, notes, tables
+from mlgcn_jax.runs import checkpoints, processes, run_folder, trained_model
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import processes, trained_model
 from mlgcn_jax.serving import samples
 from tfds_pixiv import build
 
@@ -29,16 +29,17 @@ def main(argv: list[str]) -> int:
     return training_job.run(before=_build, after=_evaluate_and_tag)
 
 
-def _build(config: config_dict.ConfigDict) -> None:
+def _build(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
     """Builds the dataset once, or once on each machine where they share no disk.
 
     The first process does it; the others then find it, or are elsewhere and do it too.
     """
+    begun = bool(checkpoints.saved_steps(run_folder.RunFolder(workdir).checkpoints))
     if processes.is_first():
-        build.build_as_configured(config)
+        build.build_as_configured(config, begun=begun)
     processes.agree(0)  # waits for the first
     if not processes.is_first():
-        build.build_as_configured(config)
+        build.build_as_configured(config, begun=begun)
 
 
 def _evaluate_and_tag(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:

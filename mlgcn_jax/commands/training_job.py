@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from mlgcn_jax.commands import cluster_flags, exit_status, restarts, step_range
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import start
-from mlgcn_jax.runs import cluster, processes
+from mlgcn_jax.runs import cluster, jax_settings, processes
 from mlgcn_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
@@ -36,13 +36,14 @@ _LOSS = re.compile(
 
 def run(
     *,
-    before: Callable[[config_dict.ConfigDict], None] | None = None,
+    before: Callable[[config_dict.ConfigDict, pathlib.Path], None] | None = None,
     after: Callable[[config_dict.ConfigDict, pathlib.Path], None] | None = None,
 ) -> int:
     """Trains as the flags say; returns the exit status.
 
     Args:
-        before: called with the config in every process, before the run is opened.
+        before: called with config and workdir in every process, before the run is
+            opened.
         after: called with config and workdir in the first process, when the run is
             done and the others are gone.
     """
@@ -57,9 +58,10 @@ def run(
 
     start.prepare()
 
+    @jax_settings.usable()
     def train_run() -> int:
         if before is not None:
-            before(config)
+            before(config, workdir)
         interrupted = train.train_and_evaluate(
             config, workdir, profile_steps=step_range.PROFILE_STEPS.value
         )

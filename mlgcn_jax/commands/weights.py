@@ -8,17 +8,19 @@ head; config.initial_weights reads them back.
 
 import pathlib
 
+import jax
 from absl import app, flags
 
 from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.devices import start
 from mlgcn_jax.models import torch_weights, weight_files
+from mlgcn_jax.runs import jax_settings, trained_model
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import trained_model
 
 flags.adopt_module_key_flags(chosen_step)
 
 
+@jax_settings.usable()
 def main(argv: list[str]) -> None:
     """Runs the stage."""
     if len(argv) != 3:
@@ -30,6 +32,6 @@ def main(argv: list[str]) -> None:
     model = trained_model.open_run(
         workdir, meshes.create_mesh(), step=chosen_step.STEP.value
     )
-    tensors = torch_weights.to_torch(*model.variables)
+    tensors = torch_weights.to_torch(*jax.device_get(model.variables))
     weight_files.write(out, tensors)
     print(f"{len(tensors)} tensors of step {model.step}: {out}")

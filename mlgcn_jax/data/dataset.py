@@ -186,17 +186,21 @@ def open_dataset(data_dir: pathlib.Path) -> Dataset:
     return Dataset(directory, builder)
 
 
+def version_folders(data_dir: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the datasets in a folder: itself, or name/config/version under it."""
+    found: list[pathlib.Path] = []
+    for depth in range(4):
+        pattern = "/".join(["*"] * depth + ["dataset_info.json"])
+        found += [path.parent for path in sorted(data_dir.glob(pattern))]
+    return [path for path in found if not path.name.startswith(INCOMPLETE)]
+
+
 def _find_version_folder(data_dir: pathlib.Path) -> pathlib.Path:
     if not data_dir.is_dir():
         raise FileNotFoundError(
             f"{data_dir} is not a folder; build a dataset with `mlgcn build`"
         )
-    found: list[pathlib.Path] = []
-    # The folder itself, or name/config/version under it.
-    for depth in range(4):
-        pattern = "/".join(["*"] * depth + ["dataset_info.json"])
-        found += [path.parent for path in sorted(data_dir.glob(pattern))]
-    found = [path for path in found if not path.name.startswith(INCOMPLETE)]
+    found = version_folders(data_dir)
     if not found:
         raise FileNotFoundError(
             f"{data_dir} holds no dataset (no dataset_info.json in it or up to three "

@@ -8,10 +8,10 @@ import jaxlib.version
 
 
 def enable() -> None:
-    """Turns the cache on, in $JAX_COMPILATION_CACHE_DIR or ~/.cache/mlgcn-jax."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    """Turns the cache on, where JAX was told or else in ~/.cache/mlgcn-jax."""
+    told = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if told is None:
         jax.config.update("jax_compilation_cache_dir", str(default_folder()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 def default_folder() -> pathlib.Path:

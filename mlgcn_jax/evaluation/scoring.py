@@ -12,8 +12,8 @@ from jaxtyping import Float32, UInt8
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import inference
+from mlgcn_jax.runs import jax_settings, train_state
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import train_state
 
 
 class Scorer:
@@ -78,12 +78,14 @@ class Scorer:
         self._folded: inference.FoldedModel | None = None
         self._programs: dict[int, jax.stages.Compiled] = {}
 
+    @jax_settings.usable()
     def load(
         self, variables: train_state.Variables, graph: label_graph.LabelGraph
     ) -> None:
         """Takes the variables to score with: folds norms and computes W."""
         self._folded = self._fold(*meshes.take_home((variables, graph), self._mesh))
 
+    @jax_settings.usable()
     def compile(self, num_images: int) -> None:
         """Makes the program that so many images will need, if it is not there yet.
 
@@ -92,6 +94,7 @@ class Scorer:
         """
         self._program(self._size_of_batch(num_images))
 
+    @jax_settings.usable()
     def __call__(
         self, image: UInt8[np.ndarray, "b h w 3"]
     ) -> Float32[np.ndarray, "b l"]:

@@ -19,11 +19,12 @@ def create_label_graph(
         ValueError: an option is out of range, or the embedding file lacks labels.
     """
     counted = statistics.count_labels(data.label_indices("train"), len(data.vocabulary))
+    path = options.embedding_file
     nodes = embeddings.label_embeddings(
         options.embedding,
         counted,
         dim=options.embedding_dim,
-        path=pathlib.Path(options.embedding_file) if options.embedding_file else None,
+        path=pathlib.Path(path).expanduser() if path else None,
         labels=data.vocabulary.labels,
     )
     graph = label_graph.build_label_graph(

@@ -2,16 +2,21 @@
 
 Read are torchvision's DenseNet and ResNet with today's names and with those of before
 2018 (`norm.1`), and whole models of ML-GCN (Chen et al., arXiv:1904.03582), whose
-backbone is numbered (`features.4.0.conv1.weight`). Written are torchvision's names of
-today, with ML-GCN's for the head: `gc1.weight`, `gc2.weight`.
+backbone is numbered (`features.4.0.conv1.weight`), under whatever prefix they are
+(`torch_names`). Written are torchvision's names of today, with ML-GCN's for the head:
+`gc1.weight`, `gc2.weight`.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+
+from mlgcn_jax.models import torch_names
 
 _LEAVES = {
     "kernel": "weight",
@@ -20,9 +25,6 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-# ML-GCN puts the children of a ResNet into an nn.Sequential, ReLU (2) and pooling (3)
-# among them.
-_NUMBERED = {"0": "conv1", "1": "bn1"} | {str(i + 3): f"layer{i}" for i in range(1, 5)}
 _LEFT_OUT = {
     r"\.num_batches_tracked$": "not needed",
     r"^A$": "the run has a label graph of its own",
@@ -69,8 +71,8 @@ def from_torch(
 ) -> tuple[dict[str, Any], dict[str, Any], Report]:
     """Returns parameters and running statistics from PyTorch's, float32, and a report.
 
-    The whole backbone must be there. The head is taken if all of it is there, else it
-    is left as it was initialised.
+    The whole backbone must be there, under one prefix. The head is taken if all of it
+    is there, beside the backbone or around it, else it is left as it was initialised.
 
     Args:
         tensors: PyTorch's name -> array in PyTorch's layout.
@@ -79,49 +81,79 @@ def from_torch(
 
     Raises:
         ValueError: a tensor of the backbone is missing, has another shape, or there is
-            one that no part of the model has.
+            one beside it that no part of the model has; the backbone is there more
+            than once; values are not real and finite. The message has the names.
     """
-    found = {_name_of_today(name): name for name in tensors}
-    if len(found) < len(tensors):
-        raise ValueError("several tensors have the same name in old and new form")
     ours = traverse_util.flatten_dict({"params": params, "batch_stats": batch_stats})
     classifier = _classifier(params)
     paths = {_name(path[1:], classifier): path for path in ours}
-    in_head = {name for name, path in paths.items() if path[1] == "head"}
+    expected = {name: _torch_shape(ours[path]) for name, path in paths.items()}
+    in_head = [name for name, path in paths.items() if path[1] == "head"]
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    place = _find_backbone(shapes, expected, in_head)
+    found = {
+        name: place.inside_or_around(name)
+        if name in in_head
+        else place.inside(_inner(name))
+        for name in expected
+    }
 
     faults = {
         name: fault
-        for name, path in paths.items()
-        if (fault := _fault(name, tensors.get(found.get(name, "")), ours[path]))
+        for name, shape in expected.items()
+        if (fault := _fault(found[name], shapes.get(found[name]), shape))
     }
     missing = [name for name in faults if name in in_head]
     used = [name for name in paths if not missing or name not in in_head]
-    left_out = {found[name]: _why_left_out(name) for name in found.keys() - set(used)}
+    unused = tensors.keys() - {found[name] for name in used}
+    left_out = _why_left_out(unused, place)
     _check_is_of_backbone(
         [fault for name, fault in faults.items() if name not in in_head]
-        + [f"{name} is unknown" for name, why in left_out.items() if not why]
+        + [f"{name} is unknown" for name in sorted(unused - left_out.keys())],
+        unused,
     )
 
     new = {
-        paths[name]: _to_our_layout(tensors[found[name]].astype(np.float32))
+        paths[name]: _to_our_layout(_float32(found[name], tensors[found[name]]))
         for name in used
     }
     variables = traverse_util.unflatten_dict(ours | new)
     report = Report(
         used=[found[name] for name in used],
-        left_out={name: why for name, why in sorted(left_out.items()) if why},
+        left_out=dict(sorted(left_out.items())),
         missing=missing,
     )
     return variables["params"], variables["batch_stats"], report
 
 
-def _check_is_of_backbone(faults: list[str]) -> None:
+def _find_backbone(
+    shapes: Mapping[str, torch_names.Shape],
+    expected: Mapping[str, torch_names.Shape],
+    in_head: Collection[str],
+) -> torch_names.Place:
+    """Returns where the backbone is, by the names of it that are there."""
+    inner = {_inner(x): shape for x, shape in expected.items() if x not in in_head}
+    place = torch_names.find(shapes, inner)
+    if place is None:
+        raise ValueError(
+            "it lacks most of this backbone's names, whatever is before them: found "
+            f"{torch_names.shown(shapes)}, expected {torch_names.shown(expected)}"
+        )
+    return place
+
+
+def _inner(name: str) -> str:
+    """Returns a name without what a DenseNet has before all of its backbone's."""
+    return name.removeprefix("features.")
+
+
+def _check_is_of_backbone(faults: list[str], unused: Collection[str]) -> None:
     if not faults:
         return
     more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    there = f" (not used: {torch_names.shown(sorted(unused))})" if unused else ""
     raise ValueError(
-        f"not the weights of this backbone: {'; '.join(faults[:_SHOWN])}{more}; "
-        "set config.model.backbone to the one that they are of"
+        f"not the weights of this backbone: {'; '.join(faults[:_SHOWN])}{more}{there}"
     )
 
 
@@ -139,15 +171,6 @@ def _name(path: tuple[str, ...], classifier: str) -> str:
     return ".".join([*modules, _LEAVES[leaf]])
 
 
-def _name_of_today(name: str) -> str:
-    name = name.removeprefix("module.")  # of nn.DataParallel
-    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
-    numbered = re.match(r"features\.(\d)\.", name)
-    if numbered and numbered[1] in _NUMBERED:
-        return f"{_NUMBERED[numbered[1]]}.{name[numbered.end() :]}"
-    return name
-
-
 def _to_torch_layout(x: np.ndarray) -> np.ndarray:
     # of convolutions alone: [h, w, in, out] -> [out, in, h, w]
     return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x
@@ -158,15 +181,52 @@ def _to_our_layout(x: np.ndarray) -> np.ndarray:
     return x.transpose(2, 3, 1, 0) if x.ndim == 4 else x
 
 
-def _fault(name: str, tensor: np.ndarray | None, ours: Any) -> str | None:
+def _torch_shape(ours: Any) -> torch_names.Shape:
+    return _to_torch_layout(np.asarray(ours)).shape
+
+
+def _float32(name: str, tensor: np.ndarray) -> np.ndarray:
+    """Returns the values of a tensor; raises ValueError where it has no such ones."""
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+        raise ValueError(f"{name} has the dtype {tensor.dtype}, expected real numbers")
+    with np.errstate(over="ignore"):  # told below
+        values = tensor.astype(np.float32)
+    if (count := np.count_nonzero(~np.isfinite(values))) > 0:
+        raise ValueError(
+            f"{name} has {count} of {values.size} values that are not finite as "
+            "float32; the training that it is of has diverged, or the file is damaged"
+        )
+    return values
+
+
+def _fault(
+    name: str, shape: torch_names.Shape | None, expected: torch_names.Shape
+) -> str | None:
     """Returns what keeps a tensor from taking the place of one of ours."""
-    if tensor is None:
+    if shape is None:
         return f"{name} is missing"
-    expected = _to_torch_layout(np.asarray(ours)).shape
-    if tensor.shape != expected:
-        return f"{name} has the shape {tensor.shape}, expected {expected}"
+    if shape != expected:
+        return f"{name} has the shape {shape}, expected {expected}"
     return None
 
 
-def _why_left_out(name: str) -> str | None:
-    return next((why for part, why in _LEFT_OUT.items() if re.search(part, name)), None)
+def _why_left_out(unused: Collection[str], place: torch_names.Place) -> dict[str, str]:
+    """Returns tensor -> why it is not used, of those of which that is known.
+
+    What is beside a backbone under a prefix is no business of ours; in its midst it
+    shows that this is another backbone.
+    """
+    spellings = place.spellings()
+    inside = set(itertools.chain.from_iterable(place.names.values()))
+    left_out = {}
+    for name in unused:
+        spelled = [name, *spellings.get(name, [])]
+        reasons = (
+            why
+            for part, why in _LEFT_OUT.items()
+            if any(re.search(part, x) for x in spelled)
+        )
+        otherwise = None if name in inside else f"not under {place.prefix}"
+        if reason := next(reasons, otherwise):
+            left_out[name] = reason
+    return left_out

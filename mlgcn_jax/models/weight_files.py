@@ -5,7 +5,7 @@ Nothing but tensors is ever unpickled.
 
 import pathlib
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_dtypes  # noqa: F401, teaches NumPy bfloat16
@@ -20,8 +20,8 @@ Tensors = dict[str, np.ndarray]
 def read(path: pathlib.Path) -> Tensors:
     """Returns the tensors of a file by name.
 
-    A .pth file may hold them under `state_dict` or `model`, as checkpoints of training
-    scripts do.
+    Those of a .pth file may lie in dicts in dicts, as in checkpoints of training
+    scripts: their names are then joined by dots (`state_dict.conv1.weight`).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -83,17 +83,36 @@ def _read_pth(path: pathlib.Path) -> Tensors:
         ) from error
     except Exception as error:  # of zipfile and torch, of any kind
         raise _damaged(path, error) from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict):
-        return {}
-    if not all(isinstance(x, torch.Tensor) for x in content.values()):
-        return {}
     return {
-        name: (x.float() if x.is_floating_point() else x).numpy()
-        for name, x in content.items()
+        name: _array_of(path, name, tensor)
+        for name, tensor in _tensors_in(content, torch.Tensor)
     }
+
+
+def _tensors_in(
+    content: Any, kind: type, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yields the tensors of a dict by name, and those of the dicts in it.
+
+    A dict with other keys than names, such as an optimiser's state, has none.
+    """
+    if not isinstance(content, dict) or not all(isinstance(x, str) for x in content):
+        return
+    for name, value in content.items():
+        if isinstance(value, kind):
+            yield f"{prefix}{name}", value
+        else:
+            yield from _tensors_in(value, kind, f"{prefix}{name}.")
+
+
+def _array_of(path: pathlib.Path, name: str, tensor: Any) -> np.ndarray:
+    try:
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"{path}: the tensor {name} is no plain array ({tensor.dtype}, "
+            f"{tensor.layout}, on {tensor.device}); save it dense and not quantised"
+        ) from error
 
 
 def _write_pth(path: pathlib.Path, tensors: Tensors) -> None:
@@ -122,4 +141,6 @@ _KINDS: dict[str, tuple[Callable[..., Tensors], Callable[..., None]]] = {
     ".safetensors": (_read_safetensors, _write_safetensors),
     ".pth": (_read_pth, _write_pth),
     ".pt": (_read_pth, _write_pth),
+    ".ckpt": (_read_pth, _write_pth),  # of Lightning
+    ".tar": (_read_pth, _write_pth),  # model_best.pth.tar, of ML-GCN and others
 }

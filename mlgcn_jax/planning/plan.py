@@ -12,8 +12,8 @@ from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import target_platform
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.planning import chips, costs, largest_batch, roofline
+from mlgcn_jax.runs import jax_settings, train_state
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import config_ranges, optimizer, train_step
 
 MAX_EDGES_PER_LABEL = 40  # assumed; fewer labels are assumed to be all linked
@@ -30,6 +30,7 @@ class _Compiled(NamedTuple):
     reason: str = ""
 
 
+@jax_settings.usable()
 def make_plan(
     config: config_dict.ConfigDict,
     topology: chips.Topology,

@@ -74,8 +74,8 @@ class CheckpointStore:
             with tempfile.TemporaryDirectory(dir=self._folder.checkpoints) as name:
                 scratch = pathlib.Path(name)
                 self._fetch_run_files(scratch)
-                before = run_folder.RunFolder(scratch).read_config()
-                run_folder.check_same_config(before, config, where=self._url)
+                fetched = run_folder.RunFolder(scratch)
+                fetched.check_same_config(config, where=self._url)
                 _copy_tree(self._root / str(step), epath.Path(scratch / str(step)))
                 damage = checksums.find_damage(scratch / str(step))
                 if damage is None:

@@ -12,7 +12,7 @@ FILE_NAME = "checksums.json"
 def write(folder: pathlib.Path, paths: Iterable[pathlib.Path]) -> None:
     """Writes the SHA-256 of files somewhere below the folder to its checksums.json."""
     checksums = {
-        path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(paths)
+        path.relative_to(folder).as_posix(): sha256(path) for path in sorted(paths)
     }
     files.write_json(folder / FILE_NAME, checksums)
 
@@ -29,11 +29,12 @@ def find_damage(folder: pathlib.Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if _sha256(path) != expected:
+        if sha256(path) != expected:
             return f"{name} has changed since it was saved (checksum)"
     return None
 
 
-def _sha256(path: pathlib.Path) -> str:
+def sha256(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

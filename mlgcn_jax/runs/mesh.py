@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models.mesh_axes import DATA_AXIS, LABEL_AXIS
-from mlgcn_jax.runs import processes
+from mlgcn_jax.runs import jax_settings, processes
 
 T = TypeVar("T")
 
@@ -20,8 +20,9 @@ def create_mesh(*, label_shards: int = 1) -> Mesh:
     """Returns the grid of all devices; `label_shards` of them are a row.
 
     Raises:
-        ValueError: the devices cannot be laid out in rows of that length.
+        ValueError: there are none, or they cannot be laid out in rows of that length.
     """
+    jax_settings.check_devices()
     return arrange(jax.devices(), label_shards=label_shards)
 
 

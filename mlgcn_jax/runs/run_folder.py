@@ -5,6 +5,7 @@ dataset.json       which dataset it was trained on
 labels.csv         the vocabulary
 label_graph.npz    the label graph and the counts behind it
 checksums.json     of labels.csv and label_graph.npz
+named_files.json   checksums of the files that the config names
 initial_weights.json    what became of the tensors of config.initial_weights
 checkpoints/       train states
 metrics.jsonl      curves, one JSON object a line; the same for TensorBoard in
@@ -25,7 +26,7 @@ import ml_collections
 
 from mlgcn_jax.data import config_dict, dataset, files, labels
 from mlgcn_jax.graph import label_graph, statistics
-from mlgcn_jax.runs import checksums, run_paths
+from mlgcn_jax.runs import checksums, named_files, run_paths
 
 # Keys that say how a run is carried out and not what it computes.
 MAY_CHANGE = frozenset(
@@ -98,6 +99,7 @@ class RunFolder(run_paths.RunPaths):
         labels.write_vocabulary(data.vocabulary, self.labels)
         label_graph.save_label_graph(self.label_graph, graph, counted)
         checksums.write(self.workdir, [self.labels, self.label_graph])
+        named_files.write_checksums(self.named_files, _flat(config.to_dict()))
         self._write_config(config, data)
 
     def reopen(self, config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
@@ -160,9 +162,26 @@ class RunFolder(run_paths.RunPaths):
             )
         return found
 
-    def check_same_config(self, config: config_dict.ConfigDict) -> None:
-        """Raises ValueError where this is a run of another config."""
-        check_same_config(self.read_config(), config, where=str(self.workdir))
+    def check_same_config(
+        self, config: config_dict.ConfigDict, *, where: str = ""
+    ) -> None:
+        """Checks that the run can go on with a config.
+
+        Args:
+            config: the one it shall go on with.
+            where: the run is, for the message; its folder by default.
+
+        Raises:
+            ValueError: it is a run of another config; the message says in what.
+        """
+        old, new = _flat(self.read_config().to_dict()), _flat(config.to_dict())
+        known = named_files.read_checksums(self.named_files)
+        if changed := _changed(old, new) + named_files.changed(old, new, known):
+            raise ValueError(
+                f"{where or self.workdir} holds a run of another config "
+                f"({'; '.join(changed)}); use the same config to go on with it, or "
+                "another --workdir"
+            )
 
     def check_same_dataset(self, data: dataset.Dataset) -> None:
         """Raises ValueError where the run was trained on another dataset."""
@@ -175,30 +194,15 @@ class RunFolder(run_paths.RunPaths):
             )
 
 
-def check_same_config(
-    before: config_dict.ConfigDict, config: config_dict.ConfigDict, *, where: str
-) -> None:
-    """Checks that a run can go on with a config.
-
-    Args:
-        before: the one it was started with.
-        config: the one it shall go on with.
-        where: it lies, for the message.
-
-    Raises:
-        ValueError: they differ; the message says in what.
-    """
-    old, new = _flat(before.to_dict()), _flat(config.to_dict())
-    changed = [
+def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Returns the keys that differ though they may not, each with both values."""
+    return [
         f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key.split(".")[0] not in MAY_CHANGE
+        if old.get(key) != new.get(key)
+        and key not in named_files.KEYS
+        and key.split(".")[0] not in MAY_CHANGE
     ]
-    if changed:
-        raise ValueError(
-            f"{where} holds a run of another config ({'; '.join(changed)}); use the "
-            "same config to go on with it, or another --workdir"
-        )
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

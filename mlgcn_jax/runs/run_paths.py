@@ -13,6 +13,7 @@ class RunPaths:
         self.dataset = workdir / "dataset.json"
         self.labels = workdir / "labels.csv"
         self.label_graph = workdir / "label_graph.npz"
+        self.named_files = workdir / "named_files.json"
         self.initial_weights = workdir / "initial_weights.json"
         self.checkpoints = workdir / "checkpoints"
         self.metrics_log = workdir / "metrics.jsonl"
@@ -31,6 +32,7 @@ class RunPaths:
             self.labels,
             self.label_graph,
             self.workdir / "checksums.json",
+            self.named_files,
             self.initial_weights,
             self.metrics_log,
         ]

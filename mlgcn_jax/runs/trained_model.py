@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, labels
 from mlgcn_jax.graph import label_graph, statistics
-from mlgcn_jax.runs import checkpoints, run_folder, train_state
+from mlgcn_jax.runs import checkpoints, jax_settings, run_folder, train_state
 from mlgcn_jax.runs import mesh as meshes
 
 
@@ -39,6 +39,7 @@ class TrainedModel:
     step: int
 
 
+@jax_settings.usable()
 def open_run(
     workdir: pathlib.Path, mesh: Mesh, *, step: int | None = None
 ) -> TrainedModel:

@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, files
 from mlgcn_jax.devices import compiler
-from mlgcn_jax.models import torch_weights, weight_files
+from mlgcn_jax.models import registry, torch_weights, weight_files
+from mlgcn_jax.runs import checksums, processes, run_folder, train_state
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import processes, run_folder, train_state
 
 
 def check(path: pathlib.Path, config: config_dict.ConfigDict) -> None:
@@ -24,11 +24,12 @@ def check(path: pathlib.Path, config: config_dict.ConfigDict) -> None:
         ValueError: the file is damaged, or does not fit the backbone.
     """
     _, abstract = train_state.model_structure(config, num_labels=1)
-    _read(path, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract))
+    _read(path, _zeros(abstract), config)
 
 
 def load(
     path: pathlib.Path,
+    config: config_dict.ConfigDict,
     state: train_state.TrainState,
     folder: run_folder.RunFolder,
     mesh: Mesh,
@@ -39,11 +40,13 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or does not fit the backbone.
+        ValueError: the file is damaged, does not fit the backbone, or differs between
+            processes.
     """
     gather = compiler.jit(lambda tree: tree, out_shardings=meshes.replicated(mesh))
     initialised = jax.device_get(gather(state.variables))
-    params, batch_stats, report = _read(path, initialised)
+    params, batch_stats, report = _read(path, initialised, config)
+    _check_same_everywhere(path)
     if processes.is_first():
         content = {"file": str(path), **report._asdict()}
         files.write_json(folder.initial_weights, content)
@@ -66,11 +69,47 @@ def load(
     )
 
 
+def _check_same_everywhere(path: pathlib.Path) -> None:
+    """Raises ValueError where the first process has another file at this path."""
+    ours = int(checksums.sha256(path)[:7], 16)  # an int32 travels between processes
+    if processes.agree(ours) != ours:
+        raise ValueError(
+            f"config.initial_weights={path} has other content on this machine than on "
+            "that of the first process; give all of them the same file"
+        )
+
+
 def _read(
-    path: pathlib.Path, initialised: train_state.Variables
+    path: pathlib.Path,
+    initialised: train_state.Variables,
+    config: config_dict.ConfigDict,
 ) -> tuple[dict[str, Any], dict[str, Any], torch_weights.Report]:
     tensors = weight_files.read(path)
     try:
         return torch_weights.from_torch(tensors, *initialised)
     except ValueError as error:
-        raise ValueError(f"config.initial_weights={path}: {error}") from error
+        advice = ""
+        if name := _backbone_of(tensors, config):
+            advice = f"; they are those of config.model.backbone={name}"
+        message = f"config.initial_weights={path}: {error}{advice}"
+        raise ValueError(message) from error
+
+
+def _backbone_of(
+    tensors: weight_files.Tensors, config: config_dict.ConfigDict
+) -> str | None:
+    """Returns the other backbone that the tensors are of, None if of none we know."""
+    for name in registry.BACKBONES:
+        other = config.copy_and_resolve_references()
+        other.model.backbone = name
+        try:
+            _, abstract = train_state.model_structure(other, num_labels=1)
+            torch_weights.from_torch(tensors, *_zeros(abstract))
+        except ValueError:
+            continue
+        return name
+    return None
+
+
+def _zeros(abstract: train_state.Variables) -> train_state.Variables:
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)

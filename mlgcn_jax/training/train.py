@@ -16,6 +16,7 @@ from mlgcn_jax.runs import (
     checkpoint_store,
     checkpoints,
     heartbeats,
+    jax_settings,
     metric_writer,
     processes,
     run_folder,
@@ -60,7 +61,7 @@ def train_and_evaluate(
     config_ranges.check(config)
     start.prepare()
     folder = run_folder.RunFolder(workdir)
-    with contextlib.ExitStack() as stack:
+    with jax_settings.usable(), contextlib.ExitStack() as stack:
         if processes.is_first():
             stack.enter_context(folder.locked())
         interrupted = stack.enter_context(interruption.catch_signals())
@@ -276,5 +277,5 @@ def _initial_state(
     state = train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
     if config.initial_weights:
         path = pathlib.Path(config.initial_weights).expanduser()
-        state = initial_weights.load(path, state, folder, mesh)
+        state = initial_weights.load(path, config, state, folder, mesh)
     return state

@@ -62,7 +62,7 @@ def test_a_state_dict_comes_in_and_goes_out(tmp_path: pathlib.Path, suffix: str)
         assert torch.equal(again.state_dict()[name], tensor), name
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
 def test_the_checkpoint_of_a_training_script_is_read(tmp_path, wrapper: str):
     """As ML-GCN's engine writes it: wrapped, from nn.DataParallel, with A and more."""
     config = golden_case.make_config()
@@ -74,15 +74,36 @@ def test_the_checkpoint_of_a_training_script_is_read(tmp_path, wrapper: str):
     state = {f"module.{name}": x for name, x in model.half().state_dict().items()}
     state["module.A"] = torch.eye(golden_case.NUM_LABELS)
     path = tmp_path / "checkpoint.pth"
-    torch.save({wrapper: state, "epoch": 3, "arch": "x", "best_score": 0.5}, path)
+    optimizer = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1}]}
+    content = {wrapper: state, "epoch": 3, "arch": "x", "optimizer": optimizer}
+    torch.save(content, path)
     params, _, report = torch_weights.from_torch(
         weight_files.read(path), *zeros(config, golden_case.NUM_LABELS)
     )
     assert not report.missing
-    assert report.left_out["module.A"] == "the run has a label graph of its own"
+    a = f"{wrapper}.module.A"
+    assert report.left_out[a] == "the run has a label graph of its own"
     np.testing.assert_array_equal(
         params["head"]["gc2"]["kernel"], model.gc2.weight.detach().float().numpy()
     )
+
+
+def test_a_checkpoint_with_an_average_beside_the_weights_is_no_guess(tmp_path):
+    """As timm writes it."""
+    tensors = torch_weights.to_torch(*initialised("densenet_tiny"))
+    state = {name: torch.from_numpy(x.copy()) for name, x in tensors.items()}
+    path = tmp_path / "model_best.pth.tar"
+    torch.save({"state_dict": state, "state_dict_ema": state, "epoch": 3}, path)
+    message = r"with state_dict\.features\. and with state_dict_ema\.features\."
+    with pytest.raises(ValueError, match=message):
+        torch_weights.from_torch(weight_files.read(path), *initialised("densenet_tiny"))
+
+
+def test_a_sparse_tensor_is_told_by_name(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"a": {"b": torch.eye(3).to_sparse()}}, path)
+    with pytest.raises(ValueError, match=r"tensor a\.b is no plain array"):
+        weight_files.read(path)
 
 
 class Command:
