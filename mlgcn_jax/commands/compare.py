@@ -18,9 +18,14 @@ from ml_collections import config_flags
 
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import config_dict, dataset, files
-from mlgcn_jax.devices import start
 from mlgcn_jax.evaluation import evaluate, notes, seeds, tables
-from mlgcn_jax.runs import checkpoints, run_folder, train_state, trained_model
+from mlgcn_jax.runs import (
+    checkpoints,
+    jax_settings,
+    run_folder,
+    train_state,
+    trained_model,
+)
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.training import config_ranges, initial_weights, train
 from tfds_pixiv import build
@@ -49,7 +54,7 @@ class _Run(NamedTuple):
 def main(argv: list[str]) -> int:
     """Runs the stage; returns the exit status."""
     exit_status.check_no_arguments(argv)
-    start.prepare()
+    jax_settings.check_devices()
     base = _CONFIG.value
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
     # All runs before the first is trained: what is wrong shall not come out days later.

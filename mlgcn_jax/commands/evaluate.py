@@ -12,7 +12,7 @@ from absl import app, flags
 
 from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.data import dataset
-from mlgcn_jax.devices import start
+from mlgcn_jax.devices import compilation_cache
 from mlgcn_jax.evaluation import evaluate, notes, tables
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     """Runs the stage."""
     if len(argv) != 2:
         raise app.UsageError(f"expected the folder of a run, found {argv[1:]}")
-    start.prepare()
+    compilation_cache.enable()
     mesh = meshes.create_mesh()
     model = trained_model.open_run(
         pathlib.Path(argv[1]), mesh, step=chosen_step.STEP.value

@@ -20,7 +20,7 @@ from absl import app, flags, logging
 
 from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.data import constant_labels, files
-from mlgcn_jax.devices import start
+from mlgcn_jax.devices import compilation_cache
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
 from mlgcn_jax.serving import predict
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     if len(argv) < 3:
         raise app.UsageError(f"expected a run and pictures, found {argv[1:]}")
     paths = predict.find_pictures(argv[2:])
-    start.prepare()
+    compilation_cache.enable()
     mesh = meshes.create_mesh()
     model = trained_model.open_run(
         pathlib.Path(argv[1]), mesh, step=chosen_step.STEP.value

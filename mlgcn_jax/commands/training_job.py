@@ -17,7 +17,6 @@ from ml_collections import config_flags
 
 from mlgcn_jax.commands import cluster_flags, exit_status, restarts, step_range
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.devices import start
 from mlgcn_jax.runs import cluster, jax_settings, processes
 from mlgcn_jax.training import train
 
@@ -55,8 +54,6 @@ def run(
     if cluster_flags.DRY_RUN.value:
         print(cluster_flags.describe_job(place, config, workdir))
         return 0
-
-    start.prepare()
 
     @jax_settings.usable()
     def train_run() -> int:

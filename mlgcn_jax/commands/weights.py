@@ -12,7 +12,6 @@ import jax
 from absl import app, flags
 
 from mlgcn_jax.commands import chosen_step
-from mlgcn_jax.devices import start
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.runs import jax_settings, trained_model
 from mlgcn_jax.runs import mesh as meshes
@@ -28,7 +27,6 @@ def main(argv: list[str]) -> None:
             f"expected the folder of a run and a file, found {argv[1:]}"
         )
     workdir, out = (pathlib.Path(path).expanduser() for path in argv[1:])
-    start.prepare()
     model = trained_model.open_run(
         workdir, meshes.create_mesh(), step=chosen_step.STEP.value
     )

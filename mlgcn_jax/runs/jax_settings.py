@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import logging
 
+from mlgcn_jax.devices import xla_flags
 from mlgcn_jax.runs import processes
 
 
@@ -52,7 +53,12 @@ _SETTINGS = {
 
 
 def check_devices() -> None:
-    """Raises ValueError where JAX has no device to compute on."""
+    """Asks for the first device.
+
+    Raises:
+        ValueError: JAX has none to compute on, or XLA refuses XLA_FLAGS.
+    """
+    xla_flags.check()
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter with nothing in it

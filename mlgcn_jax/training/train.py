@@ -10,7 +10,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, constant_labels, dataset, input_pipeline
-from mlgcn_jax.devices import start
+from mlgcn_jax.devices import compilation_cache
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoint_store,
@@ -59,7 +59,7 @@ def train_and_evaluate(
         FileNotFoundError: there is no dataset.
     """
     config_ranges.check(config)
-    start.prepare()
+    compilation_cache.enable()
     folder = run_folder.RunFolder(workdir)
     with jax_settings.usable(), contextlib.ExitStack() as stack:
         if processes.is_first():
