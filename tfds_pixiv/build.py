@@ -20,6 +20,7 @@ def build(
     min_works: int | None = None,
     implications: str | None = None,
     max_reject_share: float = 0.05,
+    twins: str | None = None,
     overwrite: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
     """Returns the dataset, and whether it was built now.
@@ -36,6 +37,8 @@ def build(
         implications: Path of an implications.csv, or the name of a shipped one:
             pictures get the labels too that theirs imply.
         max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
+        twins: "drop" or "keep" for training pictures that are copies of validation
+            pictures; None: drop, and leave a dataset that is there as it is.
         overwrite: Replace the dataset that is there; if the build fails it stays.
 
     Raises:
@@ -53,12 +56,14 @@ def build(
         min_works=min_works,
         implications=implications,
         max_reject_share=max_reject_share,
+        **({} if twins is None else {"twins": twins}),
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
     directory = pathlib.Path(builder.data_dir)
     if directory.exists() and not overwrite:
         built = dataset.open_dataset(directory)
         _check_up_to_date(built, config, data_dir)
+        _check_twins(built, twins)
         return built, False
     with _set_aside(directory):
         # Anew, because the first one has read the labels of a dataset that was there.
@@ -85,6 +90,7 @@ def build_as_configured(config: config_dict.ConfigDict) -> None:
         top=chosen.top or None,
         min_works=chosen.min_works or None,
         implications=chosen.implications or None,
+        twins=chosen.get("twins") or None,
     )
 
 
@@ -116,6 +122,17 @@ def _check_up_to_date(
             f"{built.directory} was built from other pictures, tags or labels than "
             f"are asked for now ({', '.join(different)} differ); use another "
             "--data_dir, or --overwrite to replace it"
+        )
+
+
+def _check_twins(built: dataset.Dataset, wanted: str | None) -> None:
+    """Raises ValueError if other twins are asked for than the dataset has."""
+    # Before there was a choice, they were kept.
+    found = built.build_record()["settings"].get("twins", "keep")
+    if wanted not in (None, found):
+        raise ValueError(
+            f"{built.directory} was built with twins={found}, not {wanted}; use "
+            "another --data_dir, or --overwrite to replace it"
         )
 
 
