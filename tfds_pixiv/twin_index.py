@@ -5,6 +5,8 @@ The pictures are sorted many times over, by the bits of their hash in ever other
 with its nearest neighbours in each: with no more, however many are alike.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, Int64, Shaped, UInt64
 
@@ -19,25 +21,26 @@ _BITS = tuple(
     for hash_number, number in enumerate(_NUM_ORDERS_BY_HASH)
     for n in range(number)
 )
+_NUM_ORDERS = 1 + len(_BITS)  # the first is by content
 _OFFSETS = np.arange(-4, 4)  # of the neighbours that are looked at
 # Of the orders: by content, by a few hashes, by all the others.
-_ROUNDS = (range(0, 1), range(1, 3), range(3, 1 + len(_BITS)))
+_ROUNDS = (range(0, 1), range(1, 3), range(3, _NUM_ORDERS))
 _QUERIES_AT_ONCE = 256  # bounds the memory: each may have 264 candidates
 
 
 class TwinIndex:
-    """Pictures among which twins are looked for; 396 bytes for each."""
+    """Pictures among which twins are looked for; 412 bytes for each."""
 
     def __init__(self, prints: Shaped[np.ndarray, " n"]):
         """Sorts the fingerprints, which are kept and not copied."""
         self._prints = prints
         # Those of one colour are nobody's twins, and would only stand in the way.
         (members,) = np.nonzero(~prints["is_one_colour"])
+        self._hashes = np.ascontiguousarray(prints["hashes"])
         self._orders = []
-        for number in range(1 + len(_BITS)):
-            keys = _keys(prints, number)[members]
-            order = np.argsort(keys, kind="stable")
-            self._orders.append((keys[order], members[order].astype(np.int32)))
+        for keys in _keys(prints, range(_NUM_ORDERS)):
+            order = members[np.argsort(keys[members], kind="stable")]
+            self._orders.append((keys[order], order.astype(np.int32)))
 
     def find(
         self, queries: Shaped[np.ndarray, " m"]
@@ -83,15 +86,14 @@ class TwinIndex:
     ) -> Int64[np.ndarray, "m c"]:
         """Returns the neighbours in these orders whose hash is near, others as -1."""
         found = []
-        for number in orders:
+        for number, query_keys in zip(orders, _keys(queries, orders), strict=True):
             keys, positions = self._orders[number]
-            places = np.searchsorted(keys, _keys(queries, number))
-            places = places[:, None] + _OFFSETS
+            places = np.searchsorted(keys, query_keys)[:, None] + _OFFSETS
             exists = (places >= 0) & (places < len(keys))
             found.append(np.where(exists, positions.take(places, mode="clip"), -1))
         candidates = np.sort(np.concatenate(found, axis=1), axis=1)
         distances = np.bitwise_count(
-            queries["hashes"][:, None] ^ self._prints["hashes"][candidates]
+            queries["hashes"][:, None] ^ self._hashes[candidates]
         )
         is_repeated = np.diff(candidates, axis=1, prepend=-1) == 0
         is_useless = (distances > _MAX_DISTANCES).all(-1)
@@ -99,15 +101,19 @@ class TwinIndex:
         return np.where(is_useless, -1, candidates)
 
 
-def _keys(prints: Shaped[np.ndarray, " n"], number: int) -> UInt64[np.ndarray, " n"]:
-    """Returns what the pictures are sorted by; the first keys are of their content.
+def _keys(
+    prints: Shaped[np.ndarray, " n"], orders: range
+) -> Iterator[UInt64[np.ndarray, " n"]]:
+    """Yields what the pictures are sorted by in each of these orders.
 
-    The others are 48 bits of the hash, then the mean colour, because pictures that
-    differ in nothing else have the same hash.
+    That is the content, or 48 bits of a hash and then the mean colour, because
+    pictures that differ in nothing else have the same hash.
     """
-    if number == 0:
-        return prints["content"]
     bits = np.unpackbits(prints["hashes"].view(np.uint8), axis=1)
-    first_bits = np.packbits(bits[:, _BITS[number - 1]], axis=1)
-    keys = np.concatenate([first_bits, prints["colour"]], axis=1)
-    return keys.view(">u8")[:, 0].astype(np.uint64)
+    for number in orders:
+        if number == 0:
+            yield prints["content"]
+            continue
+        first_bits = np.packbits(bits[:, _BITS[number - 1]], axis=1)
+        keys = np.concatenate([first_bits, prints["colour"]], axis=1)
+        yield keys.view(">u8")[:, 0].astype(np.uint64)
