@@ -40,6 +40,7 @@ _ONE_COLOUR_LEVELS = 2
 _MIN_VARIANCE = 4.0  # less is no content: equal bytes alone make a twin there
 _MAX_BRIGHTNESS_SHIFT = 12.0
 _MAX_ASPECT_RATIO = 1.07  # of one aspect over the other
+_MAX_MEAN_CHROMA = 6  # of both pictures whole; a crop changes it by less
 _MAX_SHARE = 0.01
 _MAX_LUMA = 5.5
 _MAX_CHROMA = 12.0
@@ -95,7 +96,9 @@ def differences(
     possible = (first["work"] != second["work"]) & ~first["is_one_colour"]
     result[possible & (first["content"] == second["content"])] = 0.0
     stretch = np.abs(np.log(first["aspect"]) - np.log(second["aspect"]))
+    shift = np.abs(first["colour"].astype(np.int16) - second["colour"]).max(1)
     possible &= np.isinf(result) & (stretch <= np.log(_MAX_ASPECT_RATIO))
+    possible &= shift <= _MAX_MEAN_CHROMA
     (pairs,) = np.nonzero(possible)
     for chunk in np.array_split(pairs, -(-len(pairs) // 256) or 1):  # bounds the memory
         result[chunk] = _thumbnail_differences(
