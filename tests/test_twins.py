@@ -1,34 +1,20 @@
 """Copies of a picture under other ids: told, and never on both sides of the split."""
 
-import io
-
 import numpy as np
 import pytest
 from absl.testing import flagsaver
 from built_datasets import examples, file_hashes, read_build, read_csv
 from crawl_folders import LABELS, add_picture, build_dataset, make_crawl_folder
-from picture_files import encode, gradient, noise
+from picture_copies import as_jpeg, cropped, fingerprint, scaled, scene
+from picture_files import gradient, noise
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from mlgcn_jax.commands import build
-from mlgcn_jax.data import dataset, files, images, splits
+from mlgcn_jax.data import dataset, files, splits
 from tfds_pixiv import encoding, fingerprints, twin_index
 
 TRAIN_IDS = [n for n in range(1, 4000) if splits.split_of(str(n)) == "train"]
 VALIDATION_IDS = [n for n in range(1, 4000) if splits.split_of(str(n)) == "validation"]
-
-
-def scene(seed, size=(240, 320)):
-    """Soft blobs of many colours with hard shapes on them."""
-    rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 256, (6, 5, 3)).astype(np.uint8))
-    image = small.resize(size, Image.Resampling.BICUBIC)
-    pen = ImageDraw.Draw(image)
-    for _ in range(6):
-        x, y, width, height = (rng.random(4) * (size * 2)).astype(int).tolist()
-        colour = tuple(rng.integers(0, 256, 3).tolist())
-        pen.ellipse((x, y, x + width // 3 + 3, y + height // 3 + 3), fill=colour)
-    return image
 
 
 def on_white(colour=(0, 0, 0), box=(20, 30, 90, 80)):
@@ -37,31 +23,11 @@ def on_white(colour=(0, 0, 0), box=(20, 30, 90, 80)):
     return image
 
 
-def fingerprint(image, work="1"):
-    stored = images.encode_jpeg(image)
-    return fingerprints.fingerprint(image, stored, work_id=work)
-
-
 def difference(first, second):
     (found,) = fingerprints.differences(
         fingerprint(first, "1")[None], fingerprint(second, "2")[None]
     )
     return found
-
-
-def as_jpeg(image, quality):
-    content = encode(image, "JPEG", quality=quality)
-    return Image.open(io.BytesIO(content)).convert("RGB")
-
-
-def scaled(image, factor):
-    return image.resize([round(factor * side) for side in image.size])
-
-
-def cropped(image, share):
-    width, height = image.size
-    left, top = round(share * width), round(share * height)
-    return image.crop((left, top, width - left, height - top))
 
 
 # Two pictures
@@ -193,7 +159,9 @@ def test_balloons_with_one_hash_are_found_by_their_colour():
         [fingerprint(as_jpeg(on_white(colour), 90), "x") for colour in colours]
     )
     twins, _ = twin_index.TwinIndex(prints).find(copies)
-    assert (twins >= 0).mean() > 0.95
+    is_twin = np.isfinite(fingerprints.differences(copies, prints))
+    assert is_twin.mean() >= 0.9
+    assert (twins[is_twin] >= 0).all()
 
 
 def test_a_hundred_thousand_copies_take_one_comparison_each(monkeypatch):

@@ -15,16 +15,16 @@ from PIL import Image, ImageFilter
 from tfds_pixiv import crop_alignment
 
 THUMBNAIL_SIDE = 24
-# One record a picture. `work`: of its id; `hash`: 64 bits, similar for similar
-# pictures; `content`: of the stored bytes; `colour`: its mean blue and red
-# difference; `aspect`: width / height; `is_one_colour`: it has no content to be known
-# by; `thumbnail`: luma, blue and red difference.
+# One record a picture. `work`: of its id; `hashes`: by frequencies and by brightness,
+# 64 bits each, alike for like pictures; `content`: of the stored bytes; `aspect`: width
+# over height; `is_one_colour`: it has no content to be known by; `thumbnail`: luma, blue
+# and red difference; `colour`: their means.
 FINGERPRINT = np.dtype(
     [
         ("work", np.uint64),
         ("hashes", np.uint64, (2,)),
         ("content", np.uint64),
-        ("colour", np.uint8, (2,)),
+        ("colour", np.float32, (3,)),
         ("aspect", np.float32),
         ("is_one_colour", np.bool_),
         ("thumbnail", np.uint8, (3, THUMBNAIL_SIDE, THUMBNAIL_SIDE)),
@@ -76,7 +76,7 @@ def fingerprint(
     hashes = imagehash.phash(small), imagehash.average_hash(small)
     result["hashes"] = np.packbits([hash.hash for hash in hashes]).view(np.uint64)
     result["content"] = _digest(stored)
-    result["colour"] = planes[1:].mean((1, 2))
+    result["colour"] = planes.mean((1, 2))
     result["aspect"] = image.width / image.height
     result["is_one_colour"] = spread <= _ONE_COLOUR_LEVELS
     result["thumbnail"] = planes
@@ -96,7 +96,7 @@ def differences(
     possible = (first["work"] != second["work"]) & ~first["is_one_colour"]
     result[possible & (first["content"] == second["content"])] = 0.0
     stretch = np.abs(np.log(first["aspect"]) - np.log(second["aspect"]))
-    shift = np.abs(first["colour"].astype(np.int16) - second["colour"]).max(1)
+    shift = np.abs(first["colour"] - second["colour"])[:, 1:].max(1)
     possible &= np.isinf(result) & (stretch <= np.log(_MAX_ASPECT_RATIO))
     possible &= shift <= _MAX_MEAN_CHROMA
     (pairs,) = np.nonzero(possible)

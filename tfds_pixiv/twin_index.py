@@ -21,6 +21,9 @@ _BITS = tuple(
     for hash_number, number in enumerate(_NUM_ORDERS_BY_HASH)
     for n in range(number)
 )
+# Directions in colour space, for pictures that differ in nothing else.
+_DIRECTIONS = np.random.default_rng(0).normal(size=(len(_BITS), 3)).astype(np.float32)
+_DIRECTIONS /= np.linalg.norm(_DIRECTIONS, axis=1, keepdims=True)
 _NUM_ORDERS = 1 + len(_BITS)  # the first is by content
 _OFFSETS = np.arange(-4, 4)  # of the neighbours that are looked at
 # Of the orders: by content, by a few hashes, by all the others.
@@ -106,14 +109,15 @@ def _keys(
 ) -> Iterator[UInt64[np.ndarray, " n"]]:
     """Yields what the pictures are sorted by in each of these orders.
 
-    That is the content, or 48 bits of a hash and then the mean colour, because
-    pictures that differ in nothing else have the same hash.
+    That is the content, or 48 bits of a hash and then the mean colour along a
+    direction, because pictures of other colours may have the same hash.
     """
     bits = np.unpackbits(prints["hashes"].view(np.uint8), axis=1)
     for number in orders:
         if number == 0:
             yield prints["content"]
             continue
-        first_bits = np.packbits(bits[:, _BITS[number - 1]], axis=1)
-        keys = np.concatenate([first_bits, prints["colour"]], axis=1)
-        yield keys.view(">u8")[:, 0].astype(np.uint64)
+        ordered = np.zeros((len(prints), 8), np.uint8)
+        ordered[:, :6] = np.packbits(bits[:, _BITS[number - 1]], axis=1)
+        shade = 64 * (512 + prints["colour"] @ _DIRECTIONS[number - 1])  # in 16 bits
+        yield ordered.view(">u8")[:, 0].astype(np.uint64) + shade.astype(np.uint64)
