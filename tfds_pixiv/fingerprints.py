@@ -17,8 +17,8 @@ from tfds_pixiv import crop_alignment
 THUMBNAIL_SIDE = 24
 # One record a picture. `work`: of its id; `hashes`: by frequencies and by brightness,
 # 64 bits each, alike for like pictures; `content`: of the stored bytes; `aspect`: width
-# over height; `is_one_colour`: it has no content to be known by; `thumbnail`: luma, blue
-# and red difference; `colour`: their means.
+# over height; `is_one_colour`: it has no content to be known by; `thumbnail`: luma,
+# blue and red difference; `colour`: their means.
 FINGERPRINT = np.dtype(
     [
         ("work", np.uint64),
