@@ -22,6 +22,9 @@ def get_config() -> ml_collections.ConfigDict:
     build.top = 0  # or: the labels with the most works; 0: not
     build.min_works = 0  # or: the labels with at least so many works; 0: not
     build.negatives = "drop"  # pictures with tags but none of the labels: drop | keep
+    # Training pictures that are copies of validation pictures: "drop" or "keep"; "":
+    # drop, and a dataset that is there already stays as it is
+    build.twins = ""
     build.implications = ""  # file of labels that imply others, or shipped; "": none
 
     # PyTorch's: .pth, .safetensors or .npz; "": random. A run that goes on knows this

@@ -27,6 +27,7 @@ def build(
     implications: str | None = None,
     negatives: str = "drop",
     max_reject_share: float = 0.05,
+    twins: str | None = None,
     overwrite: bool = False,
     alone: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
@@ -46,6 +47,8 @@ def build(
         negatives: `keep`: pictures that have tags but none of the labels are examples
             without a label; `drop`: they are left out.
         max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
+        twins: "drop" or "keep" for training pictures that are copies of validation
+            pictures; None: drop, and leave a dataset that is there as it is.
         overwrite: Replace the dataset that is there; if the build fails it stays.
         alone: `data_dir` is for this dataset alone: one that is there is known by its
             content, whatever its name, and nothing is written beside anything else.
@@ -66,6 +69,7 @@ def build(
         implications=implications,
         negatives=negatives,
         max_reject_share=max_reject_share,
+        **({} if twins is None else {"twins": twins}),
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
     directory = pathlib.Path(builder.data_dir)
@@ -74,6 +78,7 @@ def build(
     if directory.exists() and not overwrite:
         built = dataset.open_dataset(directory)
         _check_up_to_date(built, config, data_dir)
+        _check_twins(built, twins)
         return built, False
     with _set_aside(directory):
         # Anew, because the first one has read the labels of a dataset that was there.
@@ -109,6 +114,7 @@ def build_as_configured(config: config_dict.ConfigDict, *, begun: bool = False) 
             min_works=chosen.min_works or None,
             implications=chosen.implications or None,
             negatives=chosen.get("negatives", "drop"),  # configs of before lack it
+            twins=chosen.get("twins") or None,
             alone=True,
         )
     except FileNotFoundError as error:
@@ -165,6 +171,17 @@ def _check_up_to_date(
             f"otherwise, than is asked for now ({', '.join(different)} differ); use "
             "another data_dir, or this one as it is (--config.build.source=), or "
             "replace it (mlgcn build --overwrite)"
+        )
+
+
+def _check_twins(built: dataset.Dataset, wanted: str | None) -> None:
+    """Raises ValueError if other twins are asked for than the dataset has."""
+    # Before there was a choice, they were kept.
+    found = built.build_record()["settings"].get("twins", "keep")
+    if wanted not in (None, found):
+        raise ValueError(
+            f"{built.directory} was built with twins={found}, not {wanted}; use "
+            "another --data_dir, or --overwrite to replace it"
         )
 
 

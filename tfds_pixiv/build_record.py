@@ -2,7 +2,8 @@
 
 The files lie in the dataset's version folder: `labels.csv` (the vocabulary),
 `label_counts.csv` (label,train,validation: examples), `dropped_tags.csv` (tag,works),
-`rejects.jsonl` (pictures that could not be used) and `build.json` (settings, counts).
+`rejects.jsonl` (pictures that could not be used), `twins.csv` (pictures that are copies
+of others) and `build.json` (settings, counts).
 They hold no date and no path, so that the same build gives the same bytes.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 from absl import logging
 
 from mlgcn_jax.data import files, folder_contents, labels
-from tfds_pixiv import selection
+from tfds_pixiv import selection, twin_record
 
 
 class BuildRecord:
@@ -97,13 +98,26 @@ class BuildRecord:
             f"{self._failure_path}"
         )
 
-    def write(self, directory: pathlib.Path, *, settings: dict[str, Any]) -> None:
+    def write(
+        self,
+        directory: pathlib.Path,
+        *,
+        settings: dict[str, Any],
+        twins: twin_record.TwinRecord,
+    ) -> None:
         """Writes the side files and warns of labels that cannot be learned or tested.
 
         Raises:
-            ValueError: All pictures of a split that have a label were rejected.
+            ValueError: All pictures of a split that have a label were rejected or left
+                out.
         """
         for split, counts in self.label_counts.items():
+            if not counts.any() and split == "train" and twins.num_left_out:
+                raise ValueError(
+                    f"the train split is empty: {twins.num_left_out} pictures are "
+                    "copies of validation pictures and were left out; give a folder "
+                    "with more pictures, or keep them with --twins=keep"
+                )
             if not counts.any():
                 raise ValueError(
                     f"the {split} split is empty: all its labelled pictures were "
@@ -123,10 +137,13 @@ class BuildRecord:
             self._selected.dropped_tags,
         )
         _write_json_lines(directory / "rejects.jsonl", self.rejects)
-        self._write_build_json(directory / "build.json", settings)
+        twin_counts = twins.write(directory)
+        self._write_build_json(directory / "build.json", settings, twin_counts)
         self._failure_path.unlink(missing_ok=True)  # of an earlier, failed build
 
-    def _write_build_json(self, path: pathlib.Path, settings: dict[str, Any]) -> None:
+    def _write_build_json(
+        self, path: pathlib.Path, settings: dict[str, Any], twin_counts: dict[str, int]
+    ) -> None:
         train, validation = (self.label_counts[split] > 0 for split in selection.SPLITS)
         without_images = self._labels(~(train | validation))
         in_one_split = self._labels(train ^ validation)
@@ -144,6 +161,7 @@ class BuildRecord:
                 "without_labels": self._selected.without_labels,
                 "without_tags": self._selected.without_tags,
                 "dropped_tags": len(self._selected.dropped_tags),
+                "twins": twin_counts,
             },
             "labels_without_images": without_images,
             "labels_in_one_split": in_one_split,

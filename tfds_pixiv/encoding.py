@@ -5,21 +5,40 @@ while it decodes, resizes and encodes.
 """
 
 import collections
+import dataclasses
 import itertools
 import os
 from collections.abc import Iterable, Iterator
 from concurrent import futures
 from typing import Any
 
+import numpy as np
+from jaxtyping import Shaped
+
 from mlgcn_jax.data import folder_contents, images
-from tfds_pixiv import selection
+from tfds_pixiv import fingerprints, selection
 
 _PICTURES_AHEAD_PER_THREAD = 4
 
 
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A picture that can be used.
+
+    Attributes:
+        picture: As read from the crawl folder.
+        example: What the dataset holds of it.
+        fingerprint: By which its twins are found.
+    """
+
+    picture: folder_contents.Picture
+    example: dict[str, Any]
+    fingerprint: Shaped[np.ndarray, ""]
+
+
 def encode_pictures(
     pictures: Iterable[selection.LabelledPicture], *, max_side_px: int
-) -> Iterator[dict[str, Any] | folder_contents.Reject]:
+) -> Iterator[Encoded | folder_contents.Reject]:
     """Yields the example of every picture, or why it has none, in the given order.
 
     Args:
@@ -46,7 +65,7 @@ def encode_pictures(
 
 def _encode(
     labelled: selection.LabelledPicture, max_side_px: int
-) -> dict[str, Any] | folder_contents.Reject:
+) -> Encoded | folder_contents.Reject:
     picture = labelled.picture
     try:
         image = images.load_rgb(picture.path)
@@ -54,8 +73,9 @@ def _encode(
         return folder_contents.Reject(
             picture.id, picture.page, picture.path.name, reason=str(error)
         )
-    return {
-        "image": images.encode_jpeg(image, max_side_px=max_side_px),
+    stored = images.encode_jpeg(image, max_side_px=max_side_px)
+    example = {
+        "image": stored,
         "id": picture.id,
         "page": picture.page,
         "labels": labelled.labels,
@@ -65,3 +85,5 @@ def _encode(
         "width": image.width,
         "height": image.height,
     }
+    fingerprint = fingerprints.fingerprint(image, stored, work_id=picture.id)
+    return Encoded(picture, example, fingerprint)

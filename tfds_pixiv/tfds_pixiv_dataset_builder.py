@@ -16,10 +16,11 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from mlgcn_jax.data import folder_contents, folders
-from tfds_pixiv import build_record, encoding, selection
+from tfds_pixiv import build_record, encoding, selection, twin_record
 
 # A shard's examples are held in memory while it is written: about 100 MB.
 _PICTURES_PER_SHARD = 1024
+_PICTURES_PER_LOOK_UP = 128  # whose twins are looked for at once
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -41,6 +42,8 @@ class PixivConfig(tfds.core.BuilderConfig):
         max_reject_share: The build fails when more than this share of the pictures, in
             [0, 1], cannot be used.
         max_side_px: Larger pictures are shrunk to this long side.
+        twins: Whether training pictures that are copies of validation pictures are
+            left out ("drop") or only counted ("keep").
     """
 
     folder: pathlib.Path | None = None
@@ -51,6 +54,7 @@ class PixivConfig(tfds.core.BuilderConfig):
     negatives: str = "drop"
     max_reject_share: float = 0.05
     max_side_px: int = 512
+    twins: twin_record.Policy = "drop"
 
     def __post_init__(self) -> None:
         """Checks the settings and describes them.
@@ -76,6 +80,10 @@ class PixivConfig(tfds.core.BuilderConfig):
         if not 0 <= self.max_reject_share <= 1:
             raise ValueError(
                 f"max_reject_share={self.max_reject_share} must lie in [0, 1]"
+            )
+        if self.twins not in twin_record.POLICIES:
+            raise ValueError(
+                f"twins={self.twins!r} must be one of {', '.join(twin_record.POLICIES)}"
             )
         if self.vocabulary is not None:
             self.description = "Labels of a given vocabulary."
@@ -173,6 +181,10 @@ class Builder(tfds.core.ShardBasedBuilder):
                 max_reject_share=config.max_reject_share,
                 failure_path=pathlib.Path(self.data_path.parent / "rejects.jsonl"),
             )
+            self._twins = twin_record.TwinRecord(
+                {name: len(part) for name, part in self._selection.pictures.items()},
+                config.twins,
+            )
             with tqdm_utils.tqdm(
                 total=self._selection.num_pictures, unit=" pictures"
             ) as self._progress:
@@ -182,32 +194,56 @@ class Builder(tfds.core.ShardBasedBuilder):
             "min_works": config.min_works,
             "max_reject_share": config.max_reject_share,
             "max_side_px": config.max_side_px,
+            "twins": config.twins,
         }
-        self._record.write(pathlib.Path(self.data_path), settings=settings)
+        self._record.write(
+            pathlib.Path(self.data_path), settings=settings, twins=self._twins
+        )
 
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> Mapping[str, Sequence[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
         self._label.names = list(self._selection.vocabulary.labels)
+        pictures = self._selection.pictures
+        # Validation comes first, because training pictures are compared with it.
         return {
-            split: [self._make_shard(split, shard) for shard in _even_shards(pictures)]
-            for split, pictures in self._selection.pictures.items()
+            split: [self._make_shard(split, s) for s in _even_shards(pictures[split])]
+            for split in reversed(selection.SPLITS)
         }
 
     def _make_shard(
         self, split: str, pictures: Sequence[selection.LabelledPicture]
     ) -> Callable[[], Iterator[tuple[str, dict[str, Any]]]]:
         def generate_examples() -> Iterator[tuple[str, dict[str, Any]]]:
+            waiting: list[encoding.Encoded] = []
             max_side_px = self.config.max_side_px
             for result in encoding.encode_pictures(pictures, max_side_px=max_side_px):
                 self._progress.update(1)
                 if isinstance(result, folder_contents.Reject):
                     self._record.add_reject(result)
-                else:
-                    self._record.add_example(split, result["labels"])
-                    yield f"{result['id']} {result['page']}", result
+                    continue
+                waiting.append(result)
+                if len(waiting) == _PICTURES_PER_LOOK_UP:
+                    yield from self._without_twins(split, waiting)
+                    waiting.clear()
+            yield from self._without_twins(split, waiting)
 
         return generate_examples
+
+    def _without_twins(
+        self, split: str, encoded: Sequence[encoding.Encoded]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        if not encoded:
+            return
+        is_chosen = self._twins.add(
+            split,
+            [result.picture for result in encoded],
+            np.stack([result.fingerprint for result in encoded]),
+        )
+        for result in itertools.compress(encoded, is_chosen):
+            example = result.example
+            self._record.add_example(split, example["labels"])
+            yield f"{example['id']} {example['page']}", example
 
 
 def select(folder: pathlib.Path, config: PixivConfig) -> selection.Selection:

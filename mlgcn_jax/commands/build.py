@@ -13,7 +13,7 @@ import pathlib
 from absl import app, flags
 
 from mlgcn_jax.data import constant_labels, dataset
-from tfds_pixiv import build
+from tfds_pixiv import build, twin_record
 
 _LABELS = flags.DEFINE_string(
     "labels",
@@ -50,6 +50,13 @@ _MAX_REJECT_SHARE = flags.DEFINE_float(
     lower_bound=0,
     upper_bound=1,
 )
+_TWINS = flags.DEFINE_enum(
+    "twins",
+    None,
+    twin_record.POLICIES,
+    "Training pictures that are copies of validation pictures: drop them (what a new "
+    "dataset does if nothing is said) or keep them.",
+)
 _OVERWRITE = flags.DEFINE_boolean(
     "overwrite", False, "Delete the dataset that is there and build it anew."
 )
@@ -77,6 +84,7 @@ def main(argv: list[str]) -> None:
         implications=_IMPLICATIONS.value,
         negatives=_NEGATIVES.value,
         max_reject_share=_MAX_REJECT_SHARE.value,
+        twins=_TWINS.value,
         overwrite=_OVERWRITE.value,
     )
     if not is_new:
@@ -85,7 +93,8 @@ def main(argv: list[str]) -> None:
 
 
 def _print_summary(built: dataset.Dataset) -> None:
-    counts = built.build_record()["counts"]
+    record = built.build_record()
+    counts = record["counts"]
     print(f"dataset: {built.directory}")
     print(
         f"examples: {counts['train']} train, {counts['validation']} validation; "
@@ -97,6 +106,15 @@ def _print_summary(built: dataset.Dataset) -> None:
         f"left out without a label: {counts['without_labels']}"
         + ("" if without_tags is None else f", of which without tags: {without_tags}")
     )
+    if "twins" in counts:  # not in datasets of before
+        found = counts["twins"]
+        is_dropped = record["settings"]["twins"] == "drop"
+        print(
+            f"twins: {found['train_validation']} training pictures "
+            f"{'left out as' if is_dropped else 'kept that are'} copies of validation "
+            f"pictures; {found['train']} copies within train, {found['validation']} "
+            "within validation (twins.csv)"
+        )
     with (built.directory / "dropped_tags.csv").open(encoding="utf-8") as file:
         rows = itertools.islice(csv.DictReader(file), _DROPPED_TAGS_SHOWN)
         most = ", ".join(f"{row['tag']} ({row['works']})" for row in rows)
