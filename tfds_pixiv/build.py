@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 from mlgcn_jax.data import config_dict, dataset, folders
 from tfds_pixiv import build_record, selection, tfds_pixiv_dataset_builder
@@ -19,6 +20,7 @@ def build(
     top: int | None = None,
     min_works: int | None = None,
     implications: str | None = None,
+    max_side_px: int = 512,
     max_reject_share: float = 0.05,
     overwrite: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
@@ -35,6 +37,7 @@ def build(
         min_works: Use all tags of at least this many works.
         implications: Path of an implications.csv, or the name of a shipped one:
             pictures get the labels too that theirs imply.
+        max_side_px: Larger pictures are shrunk to this long side.
         max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
         overwrite: Replace the dataset that is there; if the build fails it stays.
 
@@ -52,6 +55,7 @@ def build(
         num_labels=top,
         min_works=min_works,
         implications=implications,
+        max_side_px=max_side_px,
         max_reject_share=max_reject_share,
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
@@ -85,6 +89,7 @@ def build_as_configured(config: config_dict.ConfigDict) -> None:
         top=chosen.top or None,
         min_works=chosen.min_works or None,
         implications=chosen.implications or None,
+        max_side_px=chosen.max_side,
     )
 
 
@@ -107,15 +112,17 @@ def _check_up_to_date(
     """Raises ValueError if the dataset is not what would be built now."""
     assert config.folder is not None  # `build` always names one
     with selection.open_source(config.folder, scratch_dir=data_dir) as folder:
-        wanted = build_record.identity(
+        wanted: dict[str, Any] = build_record.identity(
             tfds_pixiv_dataset_builder.select(folder, config)
         )
+    wanted["max_side_px"] = config.max_side_px
     found = built.build_record()
+    found |= found["settings"]
     if different := [key for key in wanted if found[key] != wanted[key]]:
         raise ValueError(
-            f"{built.directory} was built from other pictures, tags or labels than "
-            f"are asked for now ({', '.join(different)} differ); use another "
-            "--data_dir, or --overwrite to replace it"
+            f"{built.directory} was built from other pictures, tags or labels, or with "
+            f"another size, than are asked for now ({', '.join(different)} differ); "
+            "use another --data_dir, or --overwrite to replace it"
         )
 
 

@@ -33,6 +33,13 @@ _IMPLICATIONS = flags.DEFINE_string(
     "Add the labels that a picture's labels imply: a file with the columns "
     "label,implies, or the name of a shipped one: pixiv40.",
 )
+_MAX_SIDE = flags.DEFINE_integer(
+    "max_side",
+    512,
+    "Shrink larger pictures to this long side, in px; train at most at this size.",
+    lower_bound=1,
+    upper_bound=65_500,  # of a JPEG
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder under which the dataset is written.", required=True
 )
@@ -68,6 +75,7 @@ def main(argv: list[str]) -> None:
         top=_TOP.value,
         min_works=_MIN_WORKS.value,
         implications=_IMPLICATIONS.value,
+        max_side_px=_MAX_SIDE.value,
         max_reject_share=_MAX_REJECT_SHARE.value,
         overwrite=_OVERWRITE.value,
     )
