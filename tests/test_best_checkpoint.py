@@ -74,6 +74,8 @@ def test_the_best_of_before_a_stop_stays_the_best(
     assert run_status.read(tmp_path)["best_kept_validation"]["step"] == first
 
 
+# Of orbax's threads, which go on writing when it has given up.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_best_checkpoint_on_a_full_disk_costs_no_older_one(
     data_dir, tmp_path, maps, monkeypatch
 ):
