@@ -26,11 +26,14 @@ def get_config() -> ml_collections.ConfigDict:
     # drop, and a dataset that is there already stays as it is
     build.twins = ""
     build.implications = ""  # file of labels that imply others, or shipped; "": none
+    build.max_side = 512  # px; larger pictures are stored with this long side
 
     # PyTorch's: .pth, .safetensors or .npz; "": random. A run that goes on knows this
     # file, and graph.embedding_file, by its content: it may lie elsewhere.
     config.initial_weights = ""
-    config.num_epochs = 30  # passes over the training split; 0: no training
+    # Passes over the training split, which fill no whole number of batches: one may
+    # hold the end of a pass and the start of the next. 0: no training.
+    config.num_epochs = 30
     config.batch_size = 32  # images a step over all devices
     # Micro-batches of a step, one after another: less memory. The gradient is that of
     # the whole batch, but batch norm sees each by itself.
@@ -61,7 +64,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer = optimizer = ml_collections.ConfigDict()  # Adam
     optimizer.learning_rate = 1e-3  # the peak, where the rate changes
     optimizer.schedule = "constant"  # constant | warmup_cosine
-    optimizer.warmup_epochs = 1.0  # for warmup_cosine; may be a fraction
+    optimizer.warmup_epochs = 1.0  # for warmup_cosine alone; may be a fraction
     optimizer.frozen_backbone_epochs = 0.0  # at first the head alone learns
     optimizer.backbone_learning_rate_factor = 1.0
     optimizer.head_learning_rate_factor = 1.0
@@ -71,8 +74,10 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.checkpoint_every_epochs = 1
     config.keep_checkpoints = 2  # the newest ones
-    config.keep_best_checkpoint = False  # also that of the best validation mAP
-    config.keep_every_epochs = 0  # also one every so many epochs, for good; 0: none
+    # Also that of the best validation mAP, and one every so many epochs, for good (0:
+    # none): both are saved when they are due, whatever the other intervals.
+    config.keep_best_checkpoint = False
+    config.keep_every_epochs = 0
     # gs://BUCKET/RUN, s3://BUCKET/RUN or a folder elsewhere, of this run alone: a copy
     # of the checkpoints, from which the run goes on where its folder is lost; "": none
     config.checkpoint_store = ""

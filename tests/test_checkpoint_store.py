@@ -113,6 +113,26 @@ def test_a_lost_run_goes_on_from_the_store(stored, finished, data_dir, tmp_path)
     assert min(steps_in(stored)) == step
 
 
+def test_what_a_lost_run_kept_for_good_comes_back(bucket, finished, data_dir, tmp_path):
+    """Not the newest alone: the others would go from the store too."""
+    shutil.copytree(finished / "store", bucket / "run")
+    older, newest = steps_in(bucket / "run")
+    folder = run_folder.RunFolder(tmp_path / "run")
+    store = checkpoint_store.CheckpointStore("s3://bucket/run", folder)
+    store.fetch_newer(config(data_dir))
+    assert checkpoints.saved_steps(folder.checkpoints) == [newest, older]
+    assert checksums.find_damage(folder.checkpoints / str(older)) is None
+    store.follow()
+    assert steps_in(bucket / "run") == [older, newest]
+
+
+@pytest.mark.parametrize("place", [".", "checkpoints", "copies/here"])
+def test_a_store_that_would_be_lost_with_the_run_is_refused(tmp_path, place):
+    folder = run_folder.RunFolder(tmp_path / "run")
+    with pytest.raises(ValueError, match="lies in the run's own folder"):
+        checkpoint_store.CheckpointStore(str(folder.workdir / place), folder)
+
+
 def test_a_damaged_copy_is_passed_over(bucket, finished, data_dir, tmp_path):
     shutil.copytree(finished / "store", bucket / "run")
     older, newest = steps_in(bucket / "run")

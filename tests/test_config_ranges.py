@@ -15,7 +15,7 @@ from mlgcn_jax.training import config_ranges
         ("accumulation_steps", 0, "accumulation_steps=0 must be at least 1"),
         ("label_shards", 0, "label_shards=0 must be at least 1"),
         ("seed", -1, "config.seed=-1 must be at least 0"),
-        ("seed", 2**32, "must be less than"),
+        ("seed", 2**32, "seed=4294967296 must be at most 4294967295"),
         ("model__hidden_features", 0, "must be at least 1"),
         ("optimizer__clip_norm", -1.0, r"clip_norm=-1\.0 must be at least 0"),
         ("optimizer__weight_decay", math.nan, "weight_decay=nan must be at least 0"),
@@ -24,6 +24,7 @@ from mlgcn_jax.training import config_ranges
         ("optimizer__ema_decay", 1.0, "less than 1"),
         ("optimizer__ema_decay", -0.1, "at least 0"),
         ("log_every_steps", 0, "must be at least 1"),
+        ("num_threads", 257, "num_threads=257 must be at most 256"),
     ],
 )
 def test_a_number_out_of_range_is_an_error(key, value, message):

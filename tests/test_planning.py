@@ -145,10 +145,10 @@ def test_messages_can_be_the_bound():
 
 
 def test_hours_by_hand():
-    """1000 images in steps of 300 are 3 steps, 2.5 epochs 8 (7.5 is rounded)."""
-    hours = roofline.hours(36.0, batch_size=300, num_examples=1000, num_epochs=2.5)
-    np.testing.assert_allclose(hours["hours_per_epoch_bound"], 0.03)
-    np.testing.assert_allclose(hours["hours_bound"], 0.08)
+    """1000 images in steps of 300 are 3 1/3 steps; two epochs are done after 7."""
+    hours = roofline.hours(36.0, batch_size=300, num_examples=1000, num_epochs=2)
+    np.testing.assert_allclose(hours["hours_per_epoch_bound"], 0.1 / 3)
+    np.testing.assert_allclose(hours["hours_bound"], 0.07)
 
 
 @pytest.fixture(scope="module")

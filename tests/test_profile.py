@@ -72,6 +72,8 @@ def test_which_steps_are_traced(traced, tmp_path, caplog, steps, step, expected)
     assert traced == [start if x == "start" else x for x in expected]
     is_late = (steps, step) == (range(2, 4), 3)
     assert ("the run is at step 3 already" in caplog.text) == is_late
+    is_cut_short = steps == range(4, 99)
+    assert ("the run ends with step 5" in caplog.text) == is_cut_short
 
 
 def test_a_run_that_fails_ends_its_trace(traced, tmp_path):

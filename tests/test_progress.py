@@ -34,7 +34,7 @@ def reporter(clock, tmp_path) -> Iterator[progress.Progress]:
         vital_signs.shown(folder, stuck_after_s=0.0) as signs,
     ):
         yield progress.Progress(
-            writer, signs, batch_size=10, step=0, num_steps=103, steps_per_epoch=10
+            writer, signs, batch_size=10, step=0, num_steps=103, steps_per_epoch=1.5
         )
 
 
@@ -71,6 +71,24 @@ def test_a_report_of_the_first_step_alone_has_no_speed(tmp_path, clock, reporter
     assert line["loss"] == 4.0 and "images_per_s" not in line
     reporter.report()  # nothing new: nothing written
     assert len(lines(tmp_path)) == 1
+
+
+def test_the_rate_beside_a_step_is_the_rate_of_that_step(
+    tmp_path, clock, reporter, caplog
+):
+    for step in range(1, 6):
+        clock[0] += 1
+        rate = 10.0**-step
+        figures = {"learning_rate": rate, "param_norm": 3.0 + step, "grad_norm": step}
+        reporter.add(metrics(float(step), **figures), data_wait_s=0.0)
+    with caplog.at_level("INFO"):
+        reporter.report()
+    (line,) = lines(tmp_path)
+    assert (line["step"], line["loss"], line["grad_norm"]) == (5, 3.0, 3.0)
+    assert line["learning_rate"] == pytest.approx(1e-5)
+    assert line["param_norm"] == 8.0
+    # 5 / 1.5 epochs are 3.33.
+    assert "step 5/103  epoch 3.3  loss 3.0000  rate 1.00e-05" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm", "param_norm"])

@@ -124,6 +124,24 @@ def test_a_file_of_a_run_without_its_checksum(tmp_path, datasets, caplog):
     assert "is taken for the file that was" in caplog.text
 
 
+def test_an_epoch_is_a_pass_but_in_runs_of_before_it_was(tmp_path, datasets):
+    """Those had an epoch of whole batches; they keep it, also when they go on twice."""
+    config, data = configurations.tiny(batch_size=4), datasets[0]
+    num_examples = data.num_examples("train")
+    assert num_examples % 4
+    folder = run_folder.RunFolder(tmp_path)
+    create(folder, config, data)
+    assert folder.read_epochs(config) == (num_examples, 4)
+    folder.reopen(config, data)
+    assert folder.read_epochs(config) == (num_examples, 4)
+    written = json.loads(folder.dataset.read_text())
+    del written["examples_per_epoch"]
+    folder.dataset.write_text(json.dumps(written))
+    for _ in range(2):
+        folder.reopen(config, data)
+        assert folder.read_epochs(config) == (num_examples // 4 * 4, 4)
+
+
 def test_a_new_run_has_no_results_of_one_that_was_there_before(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
     create(folder, configurations.tiny(), datasets[0])
@@ -222,6 +240,23 @@ def test_the_last_validation_is_known_again(tmp_path):
         reopened = metric_writer.MetricWriter(folder, step=step)
         assert reopened.last_validated == expected
         reopened.close()
+
+
+def test_the_best_validation_is_that_of_the_steps_that_are_there(tmp_path):
+    folder = run_folder.RunFolder(tmp_path)
+    writer = metric_writer.MetricWriter(folder, step=0)
+    assert writer.best_validated() == 0
+    for step, value in ((2, 0.5), (4, 0.75), (6, None), (8, 0.75), (10, 0.25)):
+        writer.write(step, {"validation": {"mAP": value, "CF1": 0.5}})
+    writer.close()
+    reopened = metric_writer.MetricWriter(folder, step=9)
+    for known in (writer, reopened):
+        assert known.best_validated() == 4  # the first of equals
+        assert known.best_validated({2, 3, 6}) == 2
+        assert known.best_validated({3, 6}) == 0
+    assert writer.best_validated({10}) == 10
+    assert reopened.best_validated({10}) == 0  # it has not come so far yet
+    reopened.close()
 
 
 def tensorboard_scalars(folder: pathlib.Path) -> list[tuple[int, str, float]]:

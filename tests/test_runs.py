@@ -1,6 +1,7 @@
 """Whole runs of a tiny model: train, stop, go on, evaluate, predict."""
 
 import json
+import math
 import pathlib
 import shlex
 import subprocess
@@ -34,8 +35,10 @@ def run(data_dir, tmp_path_factory) -> pathlib.Path:
 
 def test_a_run_learns_and_logs_every_step(run, data_dir):
     losses = [line["loss"] for line in curves(run) if "loss" in line]
-    steps_per_epoch = dataset.open_dataset(data_dir).num_examples("train") // 8
-    assert len(losses) == 6 * steps_per_epoch
+    # Six passes; the last batch goes on into a seventh.
+    num_examples = dataset.open_dataset(data_dir).num_examples("train")
+    assert num_examples % 8
+    assert len(losses) == math.ceil(6 * num_examples / 8)
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
     validations = [line for line in curves(run) if "validation/mAP" in line]
     assert len(validations) == 6
@@ -257,25 +260,23 @@ def test_a_full_disk_is_the_last_line_that_one_reads(data_dir, tmp_path):
     assert "MB free there" in last
 
 
-def test_the_best_checkpoint_and_every_third_epoch_stay(data_dir, tmp_path):
-    config = configurations.tiny(
-        data_dir,
-        num_epochs=8,
-        optimizer__learning_rate=0.01,
-        keep_checkpoints=1,
-        keep_best_checkpoint=True,
-        keep_every_epochs=3,
-    )
+def test_a_run_of_before_epochs_were_passes_ends_where_it_would_have(
+    data_dir, tmp_path
+):
+    """Its epochs were whole batches: the run folder says no number of examples."""
+    config = configurations.tiny(data_dir, num_epochs=1)
     assert train.train_and_evaluate(config, tmp_path) is None
-    validations = [line for line in curves(tmp_path) if "validation/mAP" in line]
-    steps = [line["step"] for line in validations]
-    best = max(validations, key=lambda line: line["validation/mAP"])["step"]
-    kept = set(checkpoints.saved_steps(tmp_path / "checkpoints"))
-    assert kept == {steps[2], steps[5], steps[7], best}
-    model = trained_model.open_run(tmp_path, meshes.create_mesh(), step=best)
-    assert model.step == best
-    missing = next(step for step in steps if step not in kept)
-    with pytest.raises(
-        checkpoints.CheckpointError, match=f"no checkpoint of step {missing}"
+    folder = run_folder.RunFolder(tmp_path)
+    # As a run of two epochs that was killed at the end of the first.
+    for path, change in (
+        (folder.dataset, lambda content: content.pop("examples_per_epoch")),
+        (folder.config, lambda content: content.update(num_epochs=2)),
     ):
-        trained_model.open_run(tmp_path, meshes.create_mesh(), step=missing)
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+    config.num_epochs = 2
+    assert train.train_and_evaluate(config, tmp_path) is None
+    num_examples = dataset.open_dataset(data_dir).num_examples("train")
+    assert num_examples % 8
+    assert curves(tmp_path)[-1]["step"] == 2 * (num_examples // 8)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,7 @@ def test_a_run_that_is_at_work(run):
     assert (status["loss"], status["left_s"]) == (0.25, 45.0)
     assert status["validation"] == {"step": 20, "mAP": 0.5}
     assert status["best_validation"] == {"step": 10, "mAP": 0.6}
+    assert status["best_kept_validation"] == {"step": 10, "mAP": 0.6}
     assert [c["step"] for c in status["checkpoints"]] == [20, 10]
     assert [p["age_s"] for p in status["processes"]] == [4.0] * 4
     assert status["dataset"] == "/data/top40"
@@ -119,6 +121,25 @@ def test_its_text(run):
         "3.00 GiB on the host",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("removed", "text"),
+    [
+        ((), "mAP 0.500 at step 20, best 0.600 at step 10\n"),
+        ((20,), "mAP 0.500 at step 20, best 0.600 at step 10\n"),
+        (
+            (10,),
+            "mAP 0.500 at step 20, best 0.600 at step 10 (not kept), "
+            "of those kept best 0.500 at step 20\n",
+        ),
+        ((10, 20), "mAP 0.500 at step 20, best 0.600 at step 10 (not kept)\n"),
+    ],
+)
+def test_a_best_step_that_is_not_there_is_not_named_as_if_it_were(run, removed, text):
+    for step in removed:
+        shutil.rmtree(run.checkpoints / str(step))
+    assert text in status_text.format_status(read(run))
 
 
 @pytest.mark.parametrize(

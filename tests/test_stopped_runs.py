@@ -1,5 +1,6 @@
 """Runs that are stopped: they save, say so, and go on as if nothing had been."""
 
+import math
 import os
 import pathlib
 import signal
@@ -36,11 +37,12 @@ def test_a_signal_while_validating_ends_the_run_at_once(
         patched.setattr(scoring.Scorer, "__call__", score_and_be_stopped)
         assert train.train_and_evaluate(config, tmp_path) == signal.SIGTERM
     assert len(calls) == 1  # of two batches
-    steps_per_epoch = dataset.open_dataset(data_dir).num_examples("train") // 8
-    assert checkpoints.saved_steps(tmp_path / "checkpoints") == [steps_per_epoch]
+    num_examples = dataset.open_dataset(data_dir).num_examples("train")
+    first, second = (math.ceil(epoch * num_examples / 8) for epoch in (1, 2))
+    assert checkpoints.saved_steps(tmp_path / "checkpoints") == [first]
     assert train.train_and_evaluate(config, tmp_path) is None
     validated = [c["step"] for c in curves(tmp_path) if "validation/CF1" in c]
-    assert validated == [steps_per_epoch, 2 * steps_per_epoch]
+    assert validated == [first, second]
 
 
 def test_a_signal_in_the_last_moment_is_told_though_the_run_is_done(

@@ -243,6 +243,26 @@ def test_overwrite_keeps_the_old_dataset_where_the_new_one_fails(crawl, tmp_path
     assert [path.name for path in folder.iterdir() if path.is_dir()] == ["1.0.0"]
 
 
+def test_pictures_are_stored_as_large_as_asked_for(crawl, tmp_path):
+    picture = draw("circle", "red", size=(700, 350), seed=0)
+    add_picture(crawl, picture, id=5, tags=["circle", "red"])
+    data_dir = str(tmp_path / "data")
+
+    def largest() -> int:
+        found = examples(dataset.open_dataset(tmp_path / "data"))
+        return max(Image.open(io.BytesIO(x["image"])).width for x in found)
+
+    run_build(crawl, data_dir=data_dir, top=3)
+    assert largest() == 512
+    with pytest.raises(ValueError, match=r"another size.*\(max_side_px differ\)"):
+        run_build(crawl, data_dir=data_dir, top=3, max_side=600)
+    run_build(crawl, data_dir=data_dir, top=3, max_side=600, overwrite=True)
+    assert largest() == 600
+    run_build(crawl, data_dir=data_dir, top=3, max_side=600)
+    with pytest.raises(ValueError, match="max_side_px differ"):
+        run_build(crawl, data_dir=data_dir, top=3)
+
+
 def test_build_with_labels_file(crawl, tmp_path, capsys):
     vocabulary = tmp_path / "my colours.csv"
     vocabulary.write_text("label,aliases\nwarm,red\ncold,blue|green\n")

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 from absl import logging
 
@@ -26,6 +27,7 @@ def build(
     min_works: int | None = None,
     implications: str | None = None,
     negatives: str = "drop",
+    max_side_px: int = 512,
     max_reject_share: float = 0.05,
     twins: str | None = None,
     overwrite: bool = False,
@@ -46,6 +48,7 @@ def build(
             pictures get the labels too that theirs imply.
         negatives: `keep`: pictures that have tags but none of the labels are examples
             without a label; `drop`: they are left out.
+        max_side_px: Larger pictures are shrunk to this long side.
         max_reject_share: Largest share of pictures that may be unusable, in [0, 1].
         twins: "drop" or "keep" for training pictures that are copies of validation
             pictures; None: drop, and leave a dataset that is there as it is.
@@ -68,6 +71,7 @@ def build(
         min_works=min_works,
         implications=implications,
         negatives=negatives,
+        max_side_px=max_side_px,
         max_reject_share=max_reject_share,
         **({} if twins is None else {"twins": twins}),
     )
@@ -114,6 +118,7 @@ def build_as_configured(config: config_dict.ConfigDict, *, begun: bool = False) 
             min_works=chosen.min_works or None,
             implications=chosen.implications or None,
             negatives=chosen.get("negatives", "drop"),  # configs of before lack it
+            max_side_px=chosen.get("max_side", 512),
             twins=chosen.get("twins") or None,
             alone=True,
         )
@@ -161,10 +166,12 @@ def _check_up_to_date(
     """Raises ValueError if the dataset is not what would be built now."""
     assert config.folder is not None  # `build` always names one
     with selection.open_source(config.folder, scratch_dir=data_dir) as folder:
-        wanted = build_record.identity(
+        wanted: dict[str, Any] = build_record.identity(
             tfds_pixiv_dataset_builder.select(folder, config)
         )
+    wanted["max_side_px"] = config.max_side_px
     found = built.build_record()
+    found |= found["settings"]
     if different := [key for key in wanted if found[key] != wanted[key]]:
         raise ValueError(
             f"{built.directory} was built from other pictures, tags or labels, or "

@@ -25,12 +25,12 @@ class Jax:
         config = prepared.config
         num_labels = len(prepared.data.vocabulary)
         self._mesh = meshes.create_mesh()
-        steps_per_epoch, num_steps = whole_run.steps_of(config, prepared.data)
+        passes, num_steps = whole_run.epochs_of(config, prepared.data)
         schedule = optimizer.create_schedule(
-            config, steps_per_epoch=steps_per_epoch, num_steps=num_steps
+            config, steps_per_epoch=passes.steps_per_epoch, num_steps=num_steps
         )
         tx = optimizer.create_optimizer(
-            config, schedule, steps_per_epoch=steps_per_epoch
+            config, schedule, steps_per_epoch=passes.steps_per_epoch
         )
         graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
         self._step = train_step.create_train_step(

@@ -20,8 +20,8 @@ from mlgcn_jax.data import config_dict, dataset, files, input_pipeline
 from mlgcn_jax.evaluation import evaluate, metrics
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.models import torch_weights
+from mlgcn_jax.runs import epochs, train_state
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import optimizer
 
 # What runs with the quick start's config reach some epochs before their end.
@@ -64,20 +64,24 @@ class Side(Protocol):
         ...
 
 
-def steps_of(config: config_dict.ConfigDict, data: dataset.Dataset) -> tuple[int, int]:
-    """Returns (steps of an epoch, steps of the run), as `mlgcn train` counts them."""
-    steps_per_epoch = max(1, data.num_examples("train") // config.batch_size)
-    return steps_per_epoch, round(config.num_epochs * steps_per_epoch)
+def epochs_of(
+    config: config_dict.ConfigDict, data: dataset.Dataset
+) -> tuple[epochs.Epochs, int]:
+    """Returns epochs and the steps of the run, as `mlgcn train` counts them."""
+    passes = epochs.Epochs(data.num_examples("train"), config.batch_size)
+    return passes, passes.first_step(config.num_epochs)
 
 
 def prepare(config: config_dict.ConfigDict, folder: pathlib.Path) -> None:
     """Writes what both sides start from."""
     data = dataset.open_dataset(pathlib.Path(config.data_dir))
-    steps_per_epoch, num_steps = steps_of(config, data)
+    passes, num_steps = epochs_of(config, data)
     schedule = optimizer.create_schedule(
-        config, steps_per_epoch=steps_per_epoch, num_steps=num_steps
+        config, steps_per_epoch=passes.steps_per_epoch, num_steps=num_steps
     )
-    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
+    tx = optimizer.create_optimizer(
+        config, schedule, steps_per_epoch=passes.steps_per_epoch
+    )
     state = train_state.create_train_state(
         config, tx, meshes.create_mesh(), num_labels=len(data.vocabulary)
     )
@@ -107,7 +111,7 @@ def run(
     begin = time.perf_counter()
     prepared = Prepared(folder)
     config = prepared.config
-    steps_per_epoch, num_steps = steps_of(config, prepared.data)
+    passes, num_steps = epochs_of(config, prepared.data)
     side = create(prepared)
     reading = {
         name: config[name] for name in ("image_size", "batch_size", "num_threads")
@@ -124,7 +128,7 @@ def run(
                 side.begin_scoring()
                 side.score(batch["image"])
                 start_s = time.perf_counter() - begin
-            is_due = step % (config.evaluate_every_epochs * steps_per_epoch) == 0
+            is_due = passes.is_due(step, every=config.evaluate_every_epochs)
             if is_due or step == num_steps:
                 side.begin_scoring()
                 predictions = evaluate.predict_split(

@@ -40,6 +40,13 @@ _NEGATIVES = flags.DEFINE_enum(
     "What becomes of pictures that have tags but none of the labels: left out, as in "
     "the paper, or kept as examples without a label. Those without tags are left out.",
 )
+_MAX_SIDE = flags.DEFINE_integer(
+    "max_side",
+    512,
+    "Shrink larger pictures to this long side, in px; train at most at this size.",
+    lower_bound=1,
+    upper_bound=65_500,  # of a JPEG
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder under which the dataset is written.", required=True
 )
@@ -83,6 +90,7 @@ def main(argv: list[str]) -> None:
         min_works=_MIN_WORKS.value,
         implications=_IMPLICATIONS.value,
         negatives=_NEGATIVES.value,
+        max_side_px=_MAX_SIDE.value,
         max_reject_share=_MAX_REJECT_SHARE.value,
         twins=_TWINS.value,
         overwrite=_OVERWRITE.value,

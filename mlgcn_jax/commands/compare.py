@@ -27,7 +27,7 @@ from mlgcn_jax.runs import (
     trained_model,
 )
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import config_ranges, initial_weights, train
+from mlgcn_jax.training import config_ranges, initial_weights, promises, train
 from tfds_pixiv import build
 
 _PAPER = (
@@ -127,13 +127,14 @@ def _config_of(
 
 def _check_config(run: _Run) -> bool:
     """Checks that a run can start, or go on; returns whether it has started."""
-    started = bool(checkpoints.saved_steps(run.folder.checkpoints))
-    if started:
+    if checkpoints.saved_steps(run.folder.checkpoints):
         run.folder.check_same_config(run.config)
-    elif run.config.initial_weights:
+        return True
+    promises.check(run.config)
+    if run.config.initial_weights:
         path = pathlib.Path(run.config.initial_weights).expanduser()
         initial_weights.check(path, run.config)
-    return started
+    return False
 
 
 def _evaluate(

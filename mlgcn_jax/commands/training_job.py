@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from mlgcn_jax.commands import cluster_flags, exit_status, restarts, step_range
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.runs import cluster, jax_settings, processes
-from mlgcn_jax.training import train
+from mlgcn_jax.training import memory, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -107,7 +107,9 @@ def _report(place: cluster.Cluster, error: BaseException) -> int:
     if isinstance(error, cluster.JoinError):
         print(f"mlgcn: error: {error}", file=sys.stderr)
         return exit_status.PREEMPTED
-    if any(map(_tells_of_a_loss, _causes(error))):
+    if not isinstance(error, memory.OutOfMemoryError) and any(
+        map(_tells_of_a_loss, _causes(error))
+    ):
         print(
             f"{name}: another process is gone, or cannot be reached "
             f"({str(error).splitlines()[0]}); start all of them again, they go on "

@@ -15,6 +15,7 @@ from jaxtyping import Float32, UInt8
 from mlgcn_jax.data import batch_memory, dataset, images, stored_jpeg
 
 _BATCHES_AHEAD = 2  # for every thread
+_ENDLESS = 2**62  # examples; more and grain's counting of small batches overflows
 
 
 def train_batches(
@@ -71,7 +72,7 @@ def train_batches(
         grain.MapDataset.range(num_examples)
         .seed(seed)
         .shuffle()
-        .repeat()
+        .repeat(_ENDLESS // num_examples)
         .batch(batch_size, batch_fn=list)
         .map(make_batch)
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mlgcn_jax.planning import chips, collectives, costs
+from mlgcn_jax.runs import epochs
 
 MESSAGES = "messages"
 
@@ -72,13 +73,13 @@ def does_not_fit(*, flops: float, batch_size: int, reason: str) -> dict[str, Any
 
 
 def hours(
-    step_s: float, *, batch_size: int, num_examples: int, num_epochs: float | int
+    step_s: float, *, batch_size: int, num_examples: int, num_epochs: int
 ) -> dict[str, float]:
     """Returns how long an epoch and the whole run take, with steps of `step_s`."""
-    steps_per_epoch = num_examples // batch_size  # as in training
+    passes = epochs.Epochs(num_examples=num_examples, batch_size=batch_size)
     return {
-        "hours_per_epoch_bound": steps_per_epoch * step_s / 3600,
-        "hours_bound": round(num_epochs * steps_per_epoch) * step_s / 3600,
+        "hours_per_epoch_bound": passes.steps_per_epoch * step_s / 3600,
+        "hours_bound": passes.first_step(num_epochs) * step_s / 3600,
     }
 
 

@@ -44,6 +44,7 @@ class CheckpointStore:
         """
         self._url = url
         self._folder = folder
+        self._check_is_elsewhere()
         try:
             self._root = epath.Path(url).expanduser()
             self._root.mkdir(parents=True, exist_ok=True)
@@ -60,16 +61,29 @@ class CheckpointStore:
                 "and the network"
             ) from error
 
+    def _check_is_elsewhere(self) -> None:
+        if "://" in self._url:
+            return
+        path = pathlib.Path(self._url).expanduser().resolve()
+        if path.is_relative_to(self._folder.workdir.resolve()):
+            raise ValueError(
+                f"config.checkpoint_store={self._url} lies in the run's own folder, "
+                "with which it would be lost; name one elsewhere"
+            )
+
     def fetch_newer(self, config: config_dict.ConfigDict) -> None:
-        """Brings the newest whole copy into the folder, where it has none so new.
+        """Brings the whole copies into the folder that are newer than what it has.
+
+        Not the newest alone: what a run keeps for good stays, here and in the store.
 
         Raises:
             ValueError: the copies are those of a run with another config.
         """
         newest_here = checkpoints.newest_whole_step(self._folder.checkpoints)
-        for step in self._saved_steps():
+        # The oldest first: what is newer than one that is taken here is damaged.
+        for step in reversed(self._saved_steps()):
             if newest_here is not None and step <= newest_here:
-                return
+                continue
             self._folder.checkpoints.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self._folder.checkpoints) as name:
                 scratch = pathlib.Path(name)
@@ -80,7 +94,7 @@ class CheckpointStore:
                 damage = checksums.find_damage(scratch / str(step))
                 if damage is None:
                     self._take(scratch, step)
-                    return
+                    continue
             logging.warning(
                 "the copy of step %d in %s is not used: %s", step, self._url, damage
             )

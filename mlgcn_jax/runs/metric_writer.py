@@ -4,8 +4,7 @@ The first of the run's processes writes them; the others know what it has writte
 """
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import tensorboardX
@@ -22,8 +21,6 @@ class MetricWriter:
 
     Attributes:
         last_validated: the newest step that has a validation; 0 where none has.
-        best_validated: the step with the best validation mAP, the first of equals, as
-            far as the first process knows; 0 where none has.
     """
 
     def __init__(self, folder: run_folder.RunFolder, *, step: int):
@@ -39,9 +36,9 @@ class MetricWriter:
             if any(name.startswith(_VALIDATION) for name in line)
         ]
         self.last_validated = processes.agree(max(validated, default=0))
-        self.best_validated, self._best_map = 0, -math.inf
+        self._maps: dict[int, float] = {}  # in the order of the steps
         for line in kept:
-            self._note_best(line["step"], line.get(_MAP))
+            self._note_map(line["step"], line.get(_MAP))
         if processes.is_first():
             self._lines = folder.metrics_log.open("a", encoding="utf-8")
             self._events = tensorboardX.SummaryWriter(
@@ -55,15 +52,27 @@ class MetricWriter:
         if not processes.is_first():
             return
         flat = {name: value for name, value in _flatten(metrics) if value is not None}
-        self._note_best(step, flat.get(_MAP))
+        self._note_map(step, flat.get(_MAP))
         self._lines.write(json.dumps({"step": step, **flat}) + "\n")
         self._lines.flush()
         for name, value in flat.items():
             self._events.add_scalar(name, value, step)
 
-    def _note_best(self, step: int, value: float | None) -> None:
-        if value is not None and value > self._best_map:
-            self.best_validated, self._best_map = step, value
+    def best_validated(self, steps: Collection[int] | None = None) -> int:
+        """Returns the step with the best validation mAP, the first of equals.
+
+        Every process gets what the first one knows; 0 where there is no such step.
+
+        Args:
+            steps: of which one is wanted; None: any.
+        """
+        known = [step for step in self._maps if steps is None or step in steps]
+        best = max(known, key=self._maps.__getitem__, default=0)
+        return processes.agree(best)
+
+    def _note_map(self, step: int, value: float | None) -> None:
+        if value is not None:
+            self._maps[step] = value
 
     def close(self) -> None:
         """Writes out what is still held back."""

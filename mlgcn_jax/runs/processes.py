@@ -30,7 +30,8 @@ def agree(value: int) -> int:
     """Returns the first process's value in every process."""
     if count() == 1:
         return value
-    return int(multihost_utils.broadcast_one_to_all(np.int64(value)))
+    with jax.transfer_guard("allow"):
+        return int(multihost_utils.broadcast_one_to_all(np.int64(value)))
 
 
 def gather(tree: Any) -> Any:

@@ -1,14 +1,15 @@
 """The folder of one run (its workdir): what lies where, and who may write to it.
 
 config.json        the resolved config
-dataset.json       which dataset it was trained on
+dataset.json       which dataset it was trained on, and the images of an epoch
 labels.csv         the vocabulary
 label_graph.npz    the label graph and the counts behind it
 checksums.json     of labels.csv and label_graph.npz
 named_files.json   checksums of the files that the config names
 initial_weights.json    what became of the tensors of config.initial_weights
 checkpoints/       train states
-metrics.jsonl      curves, one JSON object a line; the same for TensorBoard in
+metrics.jsonl      curves, one JSON object a line (`training/progress.py` says of which
+                   steps); the same for TensorBoard in
 tensorboard/
 heartbeats/        how each process of the run is, as `mlgcn status` shows it
 profile/           traces of `mlgcn train --profile_steps`
@@ -26,7 +27,7 @@ import ml_collections
 
 from mlgcn_jax.data import config_dict, dataset, files, labels
 from mlgcn_jax.graph import label_graph, statistics
-from mlgcn_jax.runs import checksums, named_files, run_paths
+from mlgcn_jax.runs import checksums, epochs, named_files, run_paths
 
 # Keys that say how a run is carried out and not what it computes.
 MAY_CHANGE = frozenset(
@@ -57,6 +58,8 @@ _ADDED_KEYS = {
     "stuck_after_s": 900.0,
     "checkpoint_store": "",
 }
+
+_EXAMPLES_PER_EPOCH = "examples_per_epoch"  # in dataset.json
 
 
 class RunFolder(run_paths.RunPaths):
@@ -100,7 +103,7 @@ class RunFolder(run_paths.RunPaths):
         label_graph.save_label_graph(self.label_graph, graph, counted)
         checksums.write(self.workdir, [self.labels, self.label_graph])
         named_files.write_checksums(self.named_files, _flat(config.to_dict()))
-        self._write_config(config, data)
+        self._write_config(config, data, examples_per_epoch=data.num_examples("train"))
 
     def reopen(self, config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
         """Checks that the run is the same as before; what may change is updated.
@@ -112,14 +115,27 @@ class RunFolder(run_paths.RunPaths):
         self.check_whole()
         self.check_same_config(config)
         self.check_same_dataset(data)
-        self._write_config(config, data)
+        # Where it was not written yet an epoch was what fills whole batches: the run
+        # keeps its schedule and its end.
+        num_examples = data.num_examples("train")
+        whole_batches = num_examples - num_examples % config.batch_size
+        examples = self.read_dataset().get(_EXAMPLES_PER_EPOCH, whole_batches)
+        self._write_config(config, data, examples_per_epoch=examples)
 
     def _write_config(
-        self, config: config_dict.ConfigDict, data: dataset.Dataset
+        self,
+        config: config_dict.ConfigDict,
+        data: dataset.Dataset,
+        *,
+        examples_per_epoch: int,
     ) -> None:
-        directory = str(data.directory.resolve())
         files.write_json(
-            self.dataset, {"directory": directory, "fingerprint": data.fingerprint}
+            self.dataset,
+            {
+                "directory": str(data.directory.resolve()),
+                "fingerprint": data.fingerprint,
+                _EXAMPLES_PER_EPOCH: examples_per_epoch,
+            },
         )
         files.write_json(self.config, config.to_dict())  # last: with it the run exists
 
@@ -147,7 +163,14 @@ class RunFolder(run_paths.RunPaths):
         written = files.read_json(self.config)
         return ml_collections.ConfigDict(_ADDED_KEYS | written).lock()
 
-    def read_dataset(self) -> dict[str, str]:
+    def read_epochs(self, config: config_dict.ConfigDict) -> epochs.Epochs:
+        """Returns what an epoch of the run is; `create` or `reopen` wrote it."""
+        return epochs.Epochs(
+            num_examples=self.read_dataset()[_EXAMPLES_PER_EPOCH],
+            batch_size=config.batch_size,
+        )
+
+    def read_dataset(self) -> dict[str, Any]:
         """Returns `directory`, where the dataset lay last, and its `fingerprint`.
 
         Raises:

@@ -9,7 +9,7 @@ import os
 import pathlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from mlgcn_jax.data import files
@@ -54,7 +54,9 @@ def read(
     now = time.time() if now is None else now
     processes = _processes(beats.heartbeats, now)
     first = beats.heartbeats.get(0, {})
-    curves = _read_curves(paths.metrics_log, problems)
+    checkpoints = _checkpoints(paths.checkpoints, check=check_checkpoints)
+    kept = {checkpoint["step"] for checkpoint in checkpoints}
+    curves = _read_curves(paths.metrics_log, kept, problems)
     last = curves.pop("last")
     step = max((x for x in (first.get("step"), last.get("step")) if x), default=0)
     num_steps, steps_per_epoch = first.get("num_steps"), first.get("steps_per_epoch")
@@ -70,13 +72,14 @@ def read(
         "step": step,
         "num_steps": num_steps,
         "done_share": step / num_steps if num_steps else None,
+        "steps_per_epoch": steps_per_epoch,
         "epoch": step / steps_per_epoch if steps_per_epoch else None,
         "left_s": left_s,
         "loss": _figure(last, "loss"),
         **figures,
         **curves,
         "evaluation": _evaluation(paths.metrics, problems),
-        "checkpoints": _checkpoints(paths.checkpoints, check=check_checkpoints),
+        "checkpoints": checkpoints,
         "processes": processes,
         "stuck_reports": [str(path) for path in sorted(workdir.glob("stuck-*.txt"))],
         "config": {key: _get(config, key) for key in _CONFIG_KEYS},
@@ -119,8 +122,13 @@ def _figure(tree: dict[str, Any], name: str) -> float | int | None:
     return tree[name] if heartbeats.is_number(tree.get(name)) else None
 
 
-def _read_curves(path: pathlib.Path, problems: list[str]) -> dict[str, Any]:
-    """Returns the last line with a loss, the last validation and the best one."""
+def _read_curves(
+    path: pathlib.Path, kept: Collection[int], problems: list[str]
+) -> dict[str, Any]:
+    """Returns the last line with a loss, the last validation and the best ones.
+
+    That is the best of all, and the best of those whose checkpoint was kept.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -144,10 +152,12 @@ def _read_curves(path: pathlib.Path, problems: list[str]) -> dict[str, Any]:
     if damaged:
         problems.append(f"{path}: {damaged} damaged line(s) at its end are passed over")
     known = [v for v in validations if v["mAP"] is not None]
+    usable = [v for v in known if v["step"] in kept]
     return {
         "last": last,
         "validation": validations[-1] if validations else None,
         "best_validation": max(known, key=lambda v: v["mAP"], default=None),
+        "best_kept_validation": max(usable, key=lambda v: v["mAP"], default=None),
     }
 
 

@@ -5,6 +5,7 @@ import pathlib
 import time
 from typing import Any
 
+from mlgcn_jax.runs import epochs
 from mlgcn_jax.runs.run_status import Status
 
 _GIB = 2**30
@@ -53,8 +54,9 @@ def _progress(status: Status) -> str:
         f"step {status['step']} of {status['num_steps']} "
         f"({100 * status['done_share']:.1f}%)"
     )
-    if status["epoch"] is not None:
-        text += f", epoch {status['epoch']:.1f} of {status['config']['num_epochs']}"
+    if status["steps_per_epoch"]:
+        epoch = epochs.format_epoch(status["step"], status["steps_per_epoch"])
+        text += f", epoch {epoch} of {status['config']['num_epochs']}"
     if status["left_s"]:
         left = datetime.timedelta(seconds=round(status["left_s"]))
         text += f", {left} left" if status["alive"] else f", {left} of work left"
@@ -66,9 +68,15 @@ def _validation(status: Status) -> str:
     if last is None:
         return "-"
     text = f"mAP {_number(last['mAP'], '.3f')} at step {last['step']}"
-    if best is not None:
-        text += f", best {best['mAP']:.3f} at step {best['step']}"
-    return text
+    if best is None:
+        return text
+    kept = status["best_kept_validation"]
+    if best != kept:
+        text += f", best {best['mAP']:.3f} at step {best['step']} (not kept)"
+        if kept is None:
+            return text
+    of_those = "of those kept " if best != kept else ""
+    return f"{text}, {of_those}best {kept['mAP']:.3f} at step {kept['step']}"
 
 
 def _speed(status: Status) -> str:

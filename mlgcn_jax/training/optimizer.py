@@ -11,7 +11,7 @@ from mlgcn_jax.data import config_dict
 
 
 def create_schedule(
-    config: config_dict.ConfigDict, *, steps_per_epoch: int, num_steps: int
+    config: config_dict.ConfigDict, *, steps_per_epoch: float | int, num_steps: int
 ) -> optax.Schedule:
     """Returns step -> learning rate of the head, from `config.optimizer`.
 
@@ -42,7 +42,7 @@ def create_optimizer(
     config: config_dict.ConfigDict,
     schedule: optax.Schedule,
     *,
-    steps_per_epoch: int,
+    steps_per_epoch: float | int,
 ) -> optax.GradientTransformation:
     """Returns Adam (Kingma and Ba) with decoupled weight decay, if any.
 
@@ -64,7 +64,9 @@ def create_optimizer(
         factor = options[f"{part}_learning_rate_factor"]
         if factor != 1.0:
             transforms.append(optax.masked(optax.scale(factor), _is_part(part)))
-    frozen_steps = round(options.frozen_backbone_epochs * steps_per_epoch)
+    frozen_steps = min(
+        round(options.frozen_backbone_epochs * steps_per_epoch), 2**31 - 1
+    )
     if frozen_steps:
         thaw = optax.scale_by_schedule(
             lambda step: jnp.where(step < frozen_steps, 0, 1)

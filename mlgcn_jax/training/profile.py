@@ -78,6 +78,13 @@ def profiling(
             f"--profile_steps={steps[0]}-{steps[-1]}: the run has only {num_steps} "
             "steps; choose some of them"
         )
+    if steps and steps[-1] > num_steps:
+        logging.warning(
+            "--profile_steps=%d-%d: the run ends with step %d, and so does the profile",
+            steps[0],
+            steps[-1],
+            num_steps,
+        )
     if steps and steps[-1] <= step:
         logging.warning(
             "--profile_steps=%d-%d: the run is at step %d already, so there is no "

@@ -8,8 +8,11 @@ from typing import Any
 import jax
 from absl import logging
 
-from mlgcn_jax.runs import metric_writer
+from mlgcn_jax.runs import epochs, metric_writer
 from mlgcn_jax.training import memory, vital_signs
+
+# Of the step itself, where the other metrics are means over the steps before it too.
+_OF_THE_STEP = ("learning_rate", "param_norm")
 
 
 class NonFiniteError(ValueError):
@@ -30,7 +33,7 @@ class Progress:
         batch_size: int,
         step: int,
         num_steps: int,
-        steps_per_epoch: int,
+        steps_per_epoch: float | int,
     ):
         """Starts the clock at `step` of `num_steps`."""
         self._writer = writer
@@ -63,9 +66,11 @@ class Progress:
         self._signs.beat(f"step {self._step + len(self._pending)} was started")
 
     def report(self) -> None:
-        """Writes and logs the mean of what was gathered since the last report.
+        """Writes and logs what was gathered since the last report.
 
-        Speed and time left are missing where no step was timed.
+        Loss and gradient norm are means over these steps, learning rate and parameter
+        norm those of the last of them. Speed and time left, of these steps too, are
+        missing where none was timed.
 
         Raises:
             NonFiniteError: a loss, gradient or parameter among them is not finite.
@@ -80,29 +85,30 @@ class Progress:
         for step, step_metrics in enumerate(fetched, start=self._step + 1):
             _check_finite(step, step_metrics)
         self._step += len(fetched)
-        means: dict[str, float] = {
+        figures: dict[str, float] = {
             name: float(sum(m[name] for m in fetched) / len(fetched))
             for name in fetched[0]
         }
+        figures |= {name: float(fetched[-1][name]) for name in _OF_THE_STEP}
         text = (
             f"step {self._step}/{self._num_steps}  "
-            f"epoch {self._step / self._steps_per_epoch:.1f}  "
-            f"loss {means['loss']:.4f}  rate {means['learning_rate']:.2e}"
+            f"epoch {epochs.format_epoch(self._step, self._steps_per_epoch)}  "
+            f"loss {figures['loss']:.4f}  rate {figures['learning_rate']:.2e}"
         )
         if self._timed_steps:
             step_s = elapsed_s / self._timed_steps
-            means["step_s"] = step_s
-            means["images_per_s"] = self._batch_size / step_s
-            means["data_wait_share"] = self._data_wait_s / elapsed_s
+            figures["step_s"] = step_s
+            figures["images_per_s"] = self._batch_size / step_s
+            figures["data_wait_share"] = self._data_wait_s / elapsed_s
             left_s = round(step_s * (self._num_steps - self._step))
             text += (
-                f"  {means['images_per_s']:.0f} images/s  "
-                f"({100 * means['data_wait_share']:.0f}% waiting for data)  "
+                f"  {figures['images_per_s']:.0f} images/s  "
+                f"({100 * figures['data_wait_share']:.0f}% waiting for data)  "
                 f"{datetime.timedelta(seconds=left_s)} left"
             )
-        means |= memory.in_use()
-        self._writer.write(self._step, means)
-        self._signs.report({"step": self._step, **means})
+        figures |= memory.in_use()
+        self._writer.write(self._step, figures)
+        self._signs.report({"step": self._step, **figures})
         logging.info("%s", text)
         self._pending = []
         self.resume_clock()

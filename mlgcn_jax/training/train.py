@@ -25,11 +25,14 @@ from mlgcn_jax.runs import (
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.training import (
     config_ranges,
+    due_steps,
     initial_weights,
     interruption,
+    memory,
     optimizer,
     profile,
     progress,
+    promises,
     train_step,
     vital_signs,
 )
@@ -55,7 +58,8 @@ def train_and_evaluate(
 
     Raises:
         ValueError: bad config, dataset or run folder; the message says which and what
-            to do. Training that diverged, a checkpoint that cannot be saved.
+            to do. Training that diverged, a checkpoint that cannot be saved, too
+            little memory.
         FileNotFoundError: there is no dataset.
     """
     config_ranges.check(config)
@@ -68,7 +72,8 @@ def train_and_evaluate(
         signs = stack.enter_context(
             vital_signs.shown(folder, stuck_after_s=config.stuck_after_s)
         )
-        _train(config, folder, interrupted, signs, profile_steps or range(0))
+        with memory.exhaustion_told():
+            _train(config, folder, interrupted, signs, profile_steps or range(0))
         stopped = interrupted.signal is not None
         signs.enter(heartbeats.STOPPED if stopped else heartbeats.FINISHED)
     return interrupted.signal
@@ -91,8 +96,8 @@ def _train(
         for note in constant_labels.notes_on_dataset(data):
             logging.warning("%s", note)
     num_labels = len(data.vocabulary)
-    steps_per_epoch = max(1, data.num_examples("train") // config.batch_size)
-    num_steps = round(config.num_epochs * steps_per_epoch)
+    if processes.is_first():
+        promises.tell(config, data)
 
     # --- Run folder and label graph: new, or as they were when the run stopped ---
     store = _open_store(config, folder) if processes.is_first() else None
@@ -100,12 +105,17 @@ def _train(
     step = processes.agree(_NOTHING_SAVED if step is None else step)
     is_new = step == _NOTHING_SAVED
     graph, _ = label_graph.load_label_graph(folder.label_graph)
+    passes = folder.read_epochs(config)
+    due = due_steps.DueSteps(config, passes)
+    num_steps = due.num_steps
 
     # --- Model, optimiser, step ---
     schedule = optimizer.create_schedule(
-        config, steps_per_epoch=steps_per_epoch, num_steps=num_steps
+        config, steps_per_epoch=passes.steps_per_epoch, num_steps=num_steps
     )
-    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
+    tx = optimizer.create_optimizer(
+        config, schedule, steps_per_epoch=passes.steps_per_epoch
+    )
     graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
     step_fn = train_step.create_train_step(
         config, graphdef, tx, schedule, mesh, num_labels=num_labels
@@ -190,30 +200,37 @@ def _train(
             batch_size=config.batch_size,
             step=step,
             num_steps=num_steps,
-            steps_per_epoch=steps_per_epoch,
+            steps_per_epoch=passes.steps_per_epoch,
         )
 
-        def is_due(step: int, *, every_epochs: int) -> bool:
-            return step == num_steps or step % (every_epochs * steps_per_epoch) == 0
+        def best_saved() -> int:
+            """The step with the best validation of those that are there, or are now."""
+            there = {*checkpoints.saved_steps(folder.checkpoints), saved_step, step}
+            return writer.best_validated(there) if config.keep_best_checkpoint else 0
 
-        def is_kept(step: int) -> bool:
-            if config.keep_best_checkpoint and step == writer.best_validated:
-                return True
-            every_epochs = config.keep_every_epochs
-            return every_epochs > 0 and step % (every_epochs * steps_per_epoch) == 0
+        def save() -> None:
+            # The best is settled now: one that is found before this is on disk is not.
+            with signs.during(vital_signs.SAVING):
+                saver.save(state, also_keep=due.keeps(best=best_saved()))
 
-        if is_new and num_steps == 0:
-            saver.save(state, also_keep=is_kept)
         saved_step = step
+        if config.keep_best_checkpoint and best_saved() != writer.best_validated():
+            logging.warning(
+                "the checkpoint of the best validation mAP so far, of step %d, was not "
+                "kept; of those that were and the coming ones the best is",
+                writer.best_validated(),
+            )
+        if is_new and num_steps == 0:
+            save()
         try:
             while True:
                 profiler.after(step, state)
                 # First in the loop: a run that was killed here validates after all.
-                if (
-                    is_due(step, every_epochs=config.evaluate_every_epochs)
-                    and step > writer.last_validated
-                ):
+                if due.validates(step) and step > writer.last_validated:
                     validation.run(step, state.ema or state.variables, graph)
+                    if step > saved_step and step == best_saved():
+                        save()
+                        saved_step = step
                     reporter.resume_clock()
                 if step == num_steps:
                     return
@@ -225,18 +242,15 @@ def _train(
                 state, step_metrics = step_fn(state, batch, graph)
                 step += 1
                 reporter.add(step_metrics, data_wait_s=data_wait_s)
-                if is_due(step, every_epochs=1) or step % config.log_every_steps == 0:
+                if due.logs(step):
                     reporter.report()
-                # Due at the end of an epoch, so what is saved was found finite.
-                if is_due(step, every_epochs=config.checkpoint_every_epochs):
-                    with signs.during(vital_signs.SAVING):
-                        saver.save(state, also_keep=is_kept)
+                if due.saves(step):
+                    save()
                     saved_step = step
         except interruption.Interrupted:
             if step > saved_step:
                 reporter.report()
-                with signs.during(vital_signs.SAVING):
-                    saver.save(state, also_keep=is_kept)
+                save()
             logging.info("stopped by a signal at step %d; everything is saved", step)
 
 
@@ -257,6 +271,7 @@ def _open_folder(
     """Makes the folder of a new run; returns the step to go on from in another's."""
     step = checkpoints.latest_step(folder.checkpoints)
     if step is None:
+        promises.check(config)
         graph, counted = from_dataset.create_label_graph(config.graph, data)
         folder.create(config, data, graph, counted)
     else:
