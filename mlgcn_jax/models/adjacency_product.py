@@ -12,7 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from mlgcn_jax.graph import label_graph
 
@@ -21,6 +21,7 @@ _DENSE_CELLS_PER_EDGE = 16
 _DENSE_LABELS = 128  # a graph so small is dense whatever its edges
 _ROW = 32  # edges that are added up at once
 _BLOCK = 16  # rows of edges that are added up at once
+_EDGES = 2048  # whose weights' gradients are computed at once
 
 
 def multiply(
@@ -66,10 +67,17 @@ def _sparse_forward(nodes, *edges):
 def _sparse_backward(saved, d_sums):
     """Along the transposed edges; what nobody asks for is not computed under jit."""
     nodes, weights, senders, receivers, order = saved
-    d_nodes = _sum_by_receiver(
-        d_sums, weights[order], receivers[order], senders[order]
-    )
-    d_weights = (_take(d_sums, receivers) * _take(nodes, senders)).sum(1)
+    d_nodes = _sum_by_receiver(d_sums, weights[order], receivers[order], senders[order])
+
+    def d_weight(edge: tuple[Array, Array]) -> Array:
+        receiver, sender = edge
+        return jnp.vdot(
+            _take(d_sums, receiver),
+            _take(nodes, sender),
+            precision=lax.Precision.HIGHEST,
+        )
+
+    d_weights = lax.map(d_weight, (receivers, senders), batch_size=_EDGES)
     return (
         d_nodes.astype(nodes.dtype),
         d_weights.astype(weights.dtype),
@@ -108,7 +116,7 @@ def _sum_by_receiver(
     edge = jnp.clip(edge, 0, jnp.maximum(end[label] - 1, 0)[:, None])
     weights = jnp.where(is_edge, _take(weights, edge), 0)
     senders = _take(senders, edge)
-    # Written out one by one, they are one loop; a sum over an axis is a message an edge.
+    # Written out they are one loop; a sum over an axis would write the messages.
     sums = sum(weights[:, k, None] * _take(nodes, senders[:, k]) for k in range(_ROW))
     return _take(_running_sums(sums, label), rows_end - 1)
 
@@ -178,5 +186,5 @@ def _dense_backward(num_labels, saved, d_dense):
 _dense.defvjp(_dense_forward, _dense_backward)
 
 
-def _take(x: Float[Array, "n ..."], index: Int[Array, "..."]) -> Float[Array, "..."]:
+def _take(x: Shaped[Array, "..."], index: Int[Array, "..."]) -> Shaped[Array, "..."]:
     return x.at[index].get(mode="promise_in_bounds")
