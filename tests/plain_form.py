@@ -10,6 +10,7 @@ from flax import nnx
 from jax import lax
 
 from mlgcn_jax.devices import compiler
+from mlgcn_jax.graph import label_graph
 
 
 def conv(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0):
@@ -31,6 +32,12 @@ def norm(x: jax.Array, p: dict[str, jax.Array]):
 
 def norm_relu(x: jax.Array, p: dict[str, jax.Array]):
     return jax.nn.relu(norm(x, p))
+
+
+def multiply(graph: label_graph.LabelGraph, nodes: jax.Array) -> jax.Array:
+    """`A_hat @ nodes`: a message an edge, added up by scatter, its gradient too."""
+    messages = jnp.asarray(graph.edge_weights)[:, None] * nodes[graph.senders]
+    return jax.ops.segment_sum(messages, graph.receivers, num_segments=len(nodes))
 
 
 def max_pool(x: jax.Array):

@@ -86,11 +86,14 @@ class Case(NamedTuple):
             self.config, tx, self.mesh, num_labels=self.num_labels
         )
 
-    def compile(self) -> jax.stages.Compiled:
-        """Returns the compiled step."""
+    def lower(self) -> jax.stages.Lowered:
+        """Returns the step, traced for the shapes of its arguments."""
         _, step, _ = self.create()
         batch, graph = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, jnp.dtype(x.dtype)),
             (self.batch(), self.graph()),
         )
-        return step.lower(self.abstract_state(), batch, graph).compile()
+        return step.lower(self.abstract_state(), batch, graph)
+
+    def compile(self) -> jax.stages.Compiled:
+        return self.lower().compile()

@@ -38,12 +38,15 @@ class LabelGraph(NamedTuple):
         receivers: label i of each edge.
         edge_weights: `A_hat[i, j]`.
         embeddings: label embeddings Z, or None where the head makes them.
+        by_sender: the edges in the order of their senders, which the gradient goes
+            along; None: each program sorts them for itself.
     """
 
     senders: Int32[np.ndarray | Array, " e"]
     receivers: Int32[np.ndarray | Array, " e"]
     edge_weights: Float32[np.ndarray | Array, " e"]
     embeddings: Float32[np.ndarray | Array, "l v"] | None
+    by_sender: Int32[np.ndarray | Array, " e"] | None = None
 
 
 def build_label_graph(
@@ -85,12 +88,18 @@ def build_label_graph(
     normalised = _VARIANTS[variant](adjacency, p)
     normalised.sort_indices()
     edges = normalised.tocoo()
+    senders = edges.col.astype(np.int32)
     return LabelGraph(
-        senders=edges.col.astype(np.int32),
+        senders=senders,
         receivers=edges.row.astype(np.int32),
         edge_weights=edges.data.astype(np.float32),
         embeddings=embeddings,
+        by_sender=_order(senders),
     )
+
+
+def _order(senders: Int32[np.ndarray, " e"]) -> Int32[np.ndarray, " e"]:
+    return np.argsort(senders, kind="stable").astype(np.int32)
 
 
 def _paper(adjacency: scipy.sparse.csr_array, p: float) -> scipy.sparse.csr_array:
@@ -174,6 +183,7 @@ def load_label_graph(
         arrays["receivers"],
         arrays["edge_weights"],
         arrays["embeddings"] if arrays["embeddings"].size else None,
+        _order(arrays["senders"]),
     )
     counted = statistics.LabelStatistics(
         int(arrays["num_examples"]), arrays["counts"], cooccurrences

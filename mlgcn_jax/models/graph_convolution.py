@@ -1,30 +1,23 @@
 """Graph convolution over the label graph, from its edges (Eq. 2 of the paper)."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import mesh_axes
+from mlgcn_jax.models import adjacency_product, mesh_axes
 
 
 def aggregate(
     nodes: Float[Array, "l c"], graph: label_graph.LabelGraph
 ) -> Float[Array, "l c"]:
-    """Returns `A_hat @ nodes` as a sum over the edges that arrive at each label.
+    """Returns `A_hat @ nodes`: for each label the sum over the edges that arrive.
 
     Devices that share the labels share the features here: an edge may join any two
     labels, but not two features, so that each device sums up its own over all edges.
     """
     nodes = mesh_axes.lay_out(nodes, None, mesh_axes.LABEL_AXIS)
-    messages = graph.edge_weights[:, None] * nodes[graph.senders]
-    sums = jax.ops.segment_sum(
-        messages,
-        graph.receivers,
-        num_segments=nodes.shape[0],
-        indices_are_sorted=True,
-    )
+    sums = adjacency_product.multiply(graph, nodes)
     sums = mesh_axes.lay_out(sums, None, mesh_axes.LABEL_AXIS)
     return mesh_axes.lay_out(sums, mesh_axes.LABEL_AXIS)
 

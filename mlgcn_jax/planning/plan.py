@@ -244,6 +244,7 @@ def _graph(config: config_dict.ConfigDict, num_labels: int) -> label_graph.Label
         "senders": jax.ShapeDtypeStruct(edges, jnp.int32),
         "receivers": jax.ShapeDtypeStruct(edges, jnp.int32),
         "edge_weights": jax.ShapeDtypeStruct(edges, jnp.float32),
+        "by_sender": jax.ShapeDtypeStruct(edges, jnp.int32),
         "embeddings": jax.ShapeDtypeStruct(nodes, jnp.float32)
         if has_embeddings
         else None,

@@ -142,6 +142,7 @@ def graph_sharded(
         "senders": replicated(mesh),
         "receivers": replicated(mesh),
         "edge_weights": replicated(mesh),
+        "by_sender": replicated(mesh),
         "embeddings": _split((num_labels, embedding_dim), mesh, dim=0),
     }
     return label_graph.LabelGraph(**parts)
