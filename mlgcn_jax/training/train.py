@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, dataset, input_pipeline
 from mlgcn_jax.devices import start
+from mlgcn_jax.doctor import quick
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoint_store,
@@ -54,7 +55,8 @@ def train_and_evaluate(
 
     Raises:
         ValueError: bad config, dataset or run folder; the message says which and what
-            to do. Training that diverged, a checkpoint that cannot be saved.
+            to do. Training that diverged, a checkpoint that cannot be saved, a device
+            that computes wrong numbers.
         FileNotFoundError: there is no dataset.
     """
     config_ranges.check(config)
@@ -85,6 +87,7 @@ def _train(
     meshes.check_batch_size(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
+    quick.check(mesh)
     data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
     num_labels = len(data.vocabulary)
     steps_per_epoch = max(1, data.num_examples("train") // config.batch_size)
