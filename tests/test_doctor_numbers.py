@@ -94,7 +94,9 @@ def test_a_device_that_dies_in_the_middle_is_a_fault_and_the_rest_goes_on(
         "gather of columns, outside of jit": "ok",
     }
     assert found[0].value == "JaxRuntimeError: INTERNAL: the device is lost"
-    with pytest.raises(ValueError, match=r"cannot compute .*the device is lost.*doctor"):
+    with pytest.raises(
+        ValueError, match=r"cannot compute .*the device is lost.*doctor"
+    ):
         quick.check(meshes.create_mesh())
     exam = examination.Examination(process=2)
     exam.look(step.PART, step.check)

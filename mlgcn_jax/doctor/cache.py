@@ -75,7 +75,7 @@ def _new_program() -> Callable[[jax.Array], jax.Array]:
 
 
 @contextlib.contextmanager
-def _settings(**values: float) -> Iterator[None]:
+def _settings(**values: int | float) -> Iterator[None]:
     before = {name: getattr(jax.config, name) for name in values}
     for name, value in values.items():
         jax.config.update(name, value)

@@ -27,7 +27,9 @@ def check() -> Iterator[findings.Finding]:
         return
     for device in devices:
         yield findings.Finding(
-            PART, str(device), f"{device.device_kind}{_memory(device.memory_stats() or {})}"
+            PART,
+            str(device),
+            f"{device.device_kind}{_memory(device.memory_stats() or {})}",
         )
     if devices[0].platform == "cpu":
         cores = len(os.sched_getaffinity(0))
