@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import importlib.metadata
+import json
 import pathlib
 import shutil
 import types
@@ -17,14 +18,17 @@ from mlgcn_jax.doctor import (
     cache,
     decoding,
     devices,
+    examination,
     findings,
     fingerprints,
     folders,
     known_faults,
     report,
     settings,
+    together,
     versions,
 )
+from mlgcn_jax.runs import coordinator
 
 
 def by_name(found) -> dict[str, findings.Finding]:
@@ -273,6 +277,48 @@ def test_a_dataset_is_known_by_the_ends_of_its_shards(tmp_path, data_dir):
         fingerprints.data(copy), fingerprints.data(data_dir)
     )
     assert found == [shard.name]
+
+
+@pytest.fixture
+def four_processes(monkeypatch):
+    """The first of four, the third tells nothing, the last has other code."""
+    code = {"a.py": "1"}
+    told = {
+        0: {"code": code, "data": {"metadata": "5"}},
+        1: {"code": code, "data": {"metadata": "5"}},
+        3: {"code": {**code, "b.py": "2"}, "data": {"metadata": "6"}},
+    }
+    monkeypatch.setattr(coordinator, "index", lambda: 0)
+    monkeypatch.setattr(coordinator, "count", lambda: 4)
+    monkeypatch.setattr(coordinator, "tell", lambda *_: None)
+    monkeypatch.setattr(fingerprints, "take", lambda _: dict(told[0]))
+
+    def hear(name, process, *, timeout_s):
+        assert timeout_s >= 1
+        if process not in told:
+            return None
+        finding = findings.Finding("part", "name", process=process)
+        usable = {"devices": {"usable": "True"}}
+        return json.dumps(
+            told[process] | usable if name == "fingerprints" else [finding.to_dict()]
+        )
+
+    monkeypatch.setattr(coordinator, "hear", hear)
+
+
+def test_who_is_silent_or_other_among_four_is_told(four_processes):
+    exam = examination.Examination(process=0)
+    assert not together.compare(exam, None, can_send=True, end=0.0)
+    found = by_name(exam.found)
+    assert found["code"].value == "process 3: b.py"
+    assert found["data"].value == "process 3: metadata"
+    assert found["devices"].value == "the same in 3"
+    assert found["silent"].value == "process 2 of 4"
+    assert found["silent"].status == "fault"
+    exam = examination.Examination(process=0)
+    assert together.collect_reports(exam, end=0.0) == [2]
+    assert [f.process for f in exam.found] == [1, 3, 0]
+    assert exam.found[-1].value == "process 2 of 4"
 
 
 def test_the_table_says_what_is_wrong_and_what_to_do():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 
-from mlgcn_jax.devices import compiler
+from mlgcn_jax.devices import compilation_cache, compiler
 from mlgcn_jax.doctor import findings
 
 PART = "cache"
@@ -24,8 +24,8 @@ def check() -> Iterator[findings.Finding]:
     The program is always the same, so that the cache grows by one entry in all, and
     one that another process left and nobody can read is found.
     """
-    folder = jax.config.jax_compilation_cache_dir
-    if not (folder and jax.config.jax_enable_compilation_cache):
+    folder = compilation_cache.folder()
+    if folder is None:
         yield findings.Finding(
             PART,
             "compilation cache",
@@ -52,7 +52,7 @@ def check() -> Iterator[findings.Finding]:
     is_read = "cache_hits" in events[1]
     yield findings.Finding(
         PART,
-        str(folder),
+        folder,
         f"read back in {times[1]:.2f} s"
         if is_read
         else f"not read back ({said[:200] or 'nothing says why'})",

@@ -5,8 +5,6 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
 
-import jax
-
 from mlgcn_jax.devices import compilation_cache
 from mlgcn_jax.doctor import (
     cache,
@@ -76,8 +74,8 @@ def examine(
     places = {"temporary folder": pathlib.Path(tempfile.gettempdir())}
     if workdir is not None:
         places["workdir"] = workdir
-    if cache_dir := jax.config.jax_compilation_cache_dir:
-        places["compilation cache"] = pathlib.Path(cache_dir)
+    if (compiled := compilation_cache.folder()) and "://" not in compiled:
+        places["compilation cache"] = pathlib.Path(compiled)
 
     examination.look(versions.PART, versions.check)
     examination.look(folders.PART, lambda: folders.check(places))

@@ -47,5 +47,5 @@ def failed(part: str, name: str, error: BaseException, *, advice: str = "") -> F
 
 def worst(found: list[Finding]) -> Status:
     """Returns the status of all together."""
-    statuses = {finding.status for finding in found}
-    return next((s for s in ("fault", "warning") if s in statuses), "ok")
+    statuses: tuple[Status, ...] = ("ok", "warning", "fault")
+    return max((f.status for f in found), key=statuses.index, default=statuses[0])

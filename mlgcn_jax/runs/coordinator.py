@@ -4,6 +4,8 @@ Not over the devices, which may be what is wrong: JAX's coordination service kee
 as it keeps what the processes tell each other of their devices.
 """
 
+from typing import Any
+
 import jax
 from jax._src import distributed  # has no public face
 
@@ -26,15 +28,18 @@ def tell(name: str, text: str) -> None:
     Raises:
         JaxRuntimeError: process 0 is gone.
     """
-    distributed.global_state.client.key_value_set(f"{_PREFIX}{name}/{index()}", text)
+    _client().key_value_set(f"{_PREFIX}{name}/{index()}", text)
 
 
 def hear(name: str, process: int, *, timeout_s: float) -> str | None:
     """Returns what a process tells under a name, None where it does not in time."""
-    client = distributed.global_state.client
     try:
-        return client.blocking_key_value_get(
+        return _client().blocking_key_value_get(
             f"{_PREFIX}{name}/{process}", max(1, int(timeout_s * 1000))
         )
     except jax.errors.JaxRuntimeError:
         return None
+
+
+def _client() -> Any:
+    return distributed.global_state.client

@@ -30,13 +30,14 @@ def convolution(kernel_size: int, stride: int, dtype: type) -> block.Block:
     kernel = rng.standard_normal((kernel_size, kernel_size, 16, 24)).astype(dtype)
     side = 10 // stride
     d_y = rng.standard_normal((2, side, side, 24)).astype(dtype)
+    wide = [a.astype(np.float64) for a in (x, kernel, d_y)]
     name = f"convolution {kernel_size}x{kernel_size}"
     name += f" stride {stride}" * (stride > 1)
     return block.Block(
         f"{name}, {np.dtype(dtype).name}",
         functools.partial(_forward_and_backward, stride=stride),
         (x, kernel, d_y),
-        _by_taps(*(a.astype(np.float64) for a in (x, kernel, d_y)), stride),
+        _by_taps(wide[0], wide[1], wide[2], stride=stride),
         _TYPES[dtype],
     )
 
@@ -50,7 +51,7 @@ def _forward_and_backward(
 
 
 def _by_taps(
-    x: np.ndarray, kernel: np.ndarray, d_y: np.ndarray, stride: int
+    x: np.ndarray, kernel: np.ndarray, d_y: np.ndarray, *, stride: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same as sums over the kernel's entries, each a product of matrices."""
     size, around = len(kernel), len(kernel) // 2

@@ -27,7 +27,7 @@ def blocks() -> list[block.Block]:
             _normal,
             seed,
             np.sqrt(2) * scipy.special.erfinv(uniform),
-            "float32",
+            "function",
         ),
     ]
 

@@ -56,7 +56,7 @@ def norm() -> block.Block:
         forward_and_backward,
         (x, scale, bias, d_y),
         (unit * scale + bias, d_x),
-        "float32",
+        "function",
     )
 
 
