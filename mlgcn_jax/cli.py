@@ -26,6 +26,7 @@ STAGES = {
     "predict": "tag pictures with a trained run",
     "weights": "write what a run has learnt for PyTorch and others",
     "launch": "all of these, as a config says",
+    "doctor": "say whether this machine, or a job's, computes right",
     "benchmark": "time mlgcn-jax and PyTorch side by side",
     "status": "say how far a run is, and how its processes are",
     "crawl": "list works and fetch pictures from Pixiv, politely",

@@ -18,6 +18,7 @@ FLOORS = (
     "mlgcn_jax.models",
     "mlgcn_jax.runs",
     "mlgcn_jax.evaluation",
+    "mlgcn_jax.doctor",
     "mlgcn_jax.training",
     "mlgcn_jax.planning",
     "mlgcn_jax.serving",

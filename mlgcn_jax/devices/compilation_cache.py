@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import jax
 import jaxlib.version
@@ -12,6 +13,14 @@ def enable() -> None:
     told = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if told is None:
         jax.config.update("jax_compilation_cache_dir", str(default_folder()))
+
+
+def folder() -> str | None:
+    """Returns the path or URL of the cache in use, None where it is off."""
+    config: Any = jax.config  # whose attributes are made at run time
+    if not config.jax_enable_compilation_cache:
+        return None
+    return config.jax_compilation_cache_dir or None
 
 
 def default_folder() -> pathlib.Path:

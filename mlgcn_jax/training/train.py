@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, constant_labels, dataset, input_pipeline
 from mlgcn_jax.devices import compilation_cache
+from mlgcn_jax.doctor import quick
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.runs import (
     checkpoint_store,
@@ -59,7 +60,7 @@ def train_and_evaluate(
     Raises:
         ValueError: bad config, dataset or run folder; the message says which and what
             to do. Training that diverged, a checkpoint that cannot be saved, too
-            little memory.
+            little memory, a device that computes wrong numbers.
         FileNotFoundError: there is no dataset.
     """
     config_ranges.check(config)
@@ -91,12 +92,12 @@ def _train(
     meshes.check_batch_size(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
+    quick.check(mesh)
     data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
+    num_labels = len(data.vocabulary)
     if processes.is_first():
         for note in constant_labels.notes_on_dataset(data):
             logging.warning("%s", note)
-    num_labels = len(data.vocabulary)
-    if processes.is_first():
         promises.tell(config, data)
 
     # --- Run folder and label graph: new, or as they were when the run stopped ---
