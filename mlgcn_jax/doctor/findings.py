@@ -47,5 +47,7 @@ def failed(part: str, name: str, error: BaseException, *, advice: str = "") -> F
 
 def worst(found: list[Finding]) -> Status:
     """Returns the status of all together."""
-    statuses: tuple[Status, ...] = ("ok", "warning", "fault")
-    return max((f.status for f in found), key=statuses.index, default=statuses[0])
+    statuses = {finding.status for finding in found}
+    if "fault" in statuses:
+        return "fault"
+    return "warning" if "warning" in statuses else "ok"
