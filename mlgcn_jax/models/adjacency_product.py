@@ -117,7 +117,9 @@ def _sum_by_receiver(
     weights = jnp.where(is_edge, _take(weights, edge), 0)
     senders = _take(senders, edge)
     # Written out they are one loop; a sum over an axis would write the messages.
-    sums = sum(weights[:, k, None] * _take(nodes, senders[:, k]) for k in range(_ROW))
+    sums = weights[:, 0, None] * _take(nodes, senders[:, 0])
+    for k in range(1, _ROW):
+        sums += weights[:, k, None] * _take(nodes, senders[:, k])
     return _take(_running_sums(sums, label), rows_end - 1)
 
 
