@@ -13,9 +13,10 @@ import scipy.sparse
 from jax.sharding import PartitionSpec
 from train_steps import Case
 
+from mlgcn_jax.devices import target_platform
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import adjacency_product, mesh_axes, target_platform
+from mlgcn_jax.models import adjacency_product, mesh_axes
 from mlgcn_jax.runs import mesh as meshes
 
 EPSILON = 2.0**-24  # half a unit in the last place of 1, float32
