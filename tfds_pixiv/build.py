@@ -8,7 +8,12 @@ import shutil
 from collections.abc import Iterator
 
 from mlgcn_jax.data import config_dict, dataset, folders
-from tfds_pixiv import build_record, selection, tfds_pixiv_dataset_builder
+from tfds_pixiv import (
+    build_record,
+    selection,
+    tfds_pixiv_dataset_builder,
+    twin_record,
+)
 
 
 def build(
@@ -20,7 +25,7 @@ def build(
     min_works: int | None = None,
     implications: str | None = None,
     max_reject_share: float = 0.05,
-    twins: str | None = None,
+    twins: twin_record.Policy | None = None,
     overwrite: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
     """Returns the dataset, and whether it was built now.
@@ -56,7 +61,7 @@ def build(
         min_works=min_works,
         implications=implications,
         max_reject_share=max_reject_share,
-        **({} if twins is None else {"twins": twins}),
+        twins=twins or "drop",
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
     directory = pathlib.Path(builder.data_dir)
@@ -125,7 +130,7 @@ def _check_up_to_date(
         )
 
 
-def _check_twins(built: dataset.Dataset, wanted: str | None) -> None:
+def _check_twins(built: dataset.Dataset, wanted: twin_record.Policy | None) -> None:
     """Raises ValueError if other twins are asked for than the dataset has."""
     # Before there was a choice, they were kept.
     found = built.build_record()["settings"].get("twins", "keep")
