@@ -55,6 +55,17 @@ def test_copies_are_twins(change):
         assert difference(change(image), image) <= 0.02
 
 
+def test_copies_of_small_noise_are_twins():
+    # Little of it is left when it is blurred, and JPEG spares its colours least.
+    copies = 0
+    for seed in range(20):
+        image = noise(48, 48, seed=seed)
+        copies += np.isfinite(difference(image, as_jpeg(image, 75)))
+        copies += np.isfinite(difference(image, scaled(image, 2)))
+        assert np.isinf(difference(image, noise(48, 48, seed=100 + seed)))
+    assert copies == 40
+
+
 def recoloured(image):
     return Image.merge("RGB", image.split()[::-1])
 
@@ -236,7 +247,7 @@ def test_training_pictures_that_validation_has_are_left_out(crawl, tmp_path):
         assert int(row["twin_id"]) in VALIDATION_IDS[:2]
         assert row["file"] == f"{row['id']}_p0.png"
         assert row["kept"] == "no"
-        assert 0 <= float(row["difference"]) <= 0.02
+        assert 0 <= float(row["difference"]) <= 0.1
     within = [row for row in rows if row not in across]
     assert [row["kept"] for row in within] == ["yes"] * 3
 

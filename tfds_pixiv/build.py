@@ -11,7 +11,12 @@ from typing import Any
 from absl import logging
 
 from mlgcn_jax.data import config_dict, dataset, folders
-from tfds_pixiv import build_record, selection, tfds_pixiv_dataset_builder
+from tfds_pixiv import (
+    build_record,
+    selection,
+    tfds_pixiv_dataset_builder,
+    twin_record,
+)
 
 # What may lie in the folder of a dataset before it is there: of TFDS, of builds that
 # were killed, and of systems.
@@ -29,7 +34,7 @@ def build(
     negatives: str = "drop",
     max_side_px: int = 512,
     max_reject_share: float = 0.05,
-    twins: str | None = None,
+    twins: twin_record.Policy | None = None,
     overwrite: bool = False,
     alone: bool = False,
 ) -> tuple[dataset.Dataset, bool]:
@@ -73,7 +78,7 @@ def build(
         negatives=negatives,
         max_side_px=max_side_px,
         max_reject_share=max_reject_share,
-        **({} if twins is None else {"twins": twins}),
+        twins=twins or "drop",
     )
     builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
     directory = pathlib.Path(builder.data_dir)
@@ -181,7 +186,7 @@ def _check_up_to_date(
         )
 
 
-def _check_twins(built: dataset.Dataset, wanted: str | None) -> None:
+def _check_twins(built: dataset.Dataset, wanted: twin_record.Policy | None) -> None:
     """Raises ValueError if other twins are asked for than the dataset has."""
     # Before there was a choice, they were kept.
     found = built.build_record()["settings"].get("twins", "keep")

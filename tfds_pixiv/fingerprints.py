@@ -34,16 +34,17 @@ FINGERPRINT = np.dtype(
 _SMALL_SIDE_PX = 64
 _BLUR_PX = 2.0  # of the small picture: what JPEG and other resizing change is gone
 _ONE_COLOUR_LEVELS = 2
+_COLOUR_CELL = 3  # pixels of the thumbnail in which colours are compared as one
 
 # Chosen on the shipped sample, where `tests/twins_measured.py` shows what they do. All
 # are in levels of 0..255, or shares of the variance of the picture with less of it.
 _MIN_VARIANCE = 4.0  # less is no content: equal bytes alone make a twin there
 _MAX_BRIGHTNESS_SHIFT = 12.0
 _MAX_ASPECT_RATIO = 1.07  # of one aspect over the other
-_MAX_MEAN_CHROMA = 6  # of both pictures whole; a crop changes it by less
-_MAX_SHARE = 0.01
+_MAX_MEAN_CHROMA = 9  # of both pictures whole; a crop changes it by less
+_MAX_SHARE = 0.1
 _MAX_LUMA = 5.5
-_MAX_CHROMA = 12.0
+_MAX_CHROMA = 15.0
 # Where a crop explains nearly all of a difference, more of it may be left.
 _MIN_VARIANCE_OF_CROP = 100.0
 _MAX_SHARE_BEFORE_CROP = 0.25
@@ -88,7 +89,7 @@ def differences(
 ) -> Float[np.ndarray, " n"]:
     """Returns for each pair of fingerprints the share in which the pictures differ.
 
-    It is 0 for equal pictures, at most 0.02 for twins, and infinite for pairs that are
+    It is 0 for equal pictures, at most 0.1 for twins, and infinite for pairs that are
     no twins: other colours, other details, another aspect, a mirrored picture, pages of
     one work, pictures of one colour.
     """
@@ -151,6 +152,11 @@ def _measures(
     left[:, 0] -= np.clip(brightness, -_MAX_BRIGHTNESS_SHIFT, _MAX_BRIGHTNESS_SHIFT)[
         :, None, None
     ]
+    # JPEG halves the resolution of the colour, and keeps little of what is left.
+    cells = THUMBNAIL_SIDE // _COLOUR_CELL
+    coarse = left[:, 1:].reshape(-1, 2, cells, _COLOUR_CELL, cells, _COLOUR_CELL)
+    coarse = coarse.mean((3, 5)).repeat(_COLOUR_CELL, axis=2)
+    left[:, 1:] = coarse.repeat(_COLOUR_CELL, axis=3)
     energy = (left**2 * weights).sum((1, 2, 3))
     share = np.where(variance < _MIN_VARIANCE, np.inf, energy / (variance + 1e-9))
     largest = (np.abs(left) * (weights > 0)).max((2, 3))
