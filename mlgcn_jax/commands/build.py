@@ -9,6 +9,7 @@ without a folder, the sample of the Open Clip Art Library that comes with mlgcn-
 import csv
 import itertools
 import pathlib
+from typing import cast
 
 from absl import app, flags
 
@@ -92,7 +93,7 @@ def main(argv: list[str]) -> None:
         negatives=_NEGATIVES.value,
         max_side_px=_MAX_SIDE.value,
         max_reject_share=_MAX_REJECT_SHARE.value,
-        twins=_TWINS.value,
+        twins=cast(twin_record.Policy | None, _TWINS.value),  # absl knows str alone
         overwrite=_OVERWRITE.value,
     )
     if not is_new:
