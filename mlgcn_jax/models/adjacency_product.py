@@ -19,8 +19,8 @@ from mlgcn_jax.graph import label_graph
 # Measured on a CPU: at 2,000 labels the dense product takes as long as 0.3 M edges.
 _DENSE_CELLS_PER_EDGE = 16
 _DENSE_LABELS = 128  # a graph so small is dense whatever its edges
-_ROW = 32  # edges that are added up at once
-_BLOCK = 16  # rows of edges that are added up at once
+_LONGEST_ROW = 32  # edges that are added up at once
+_BLOCK = 8  # rows of edges that are added up at once
 _EDGES = 2048  # whose weights' gradients are computed at once
 
 
@@ -96,30 +96,36 @@ def _sum_by_receiver(
     senders: Int[Array, " e"],
     receivers: Int[Array, " e"],
 ) -> Float[Array, "l c"]:
-    """A label's edges in rows of `_ROW`, each of one label, the last one padded.
+    """A label's edges in rows, each of one label, the last one padded.
 
-    Rows are summed up in one pass over the nodes, then those of each label.
+    Rows are summed up in one pass over the nodes, then those of each label. They are
+    about twice as long as labels have edges on average: short ones would be many, and
+    long ones mostly padding, which every device holds for all labels.
     """
     num_labels, num_edges = nodes.shape[0], weights.shape[0]
+    length = min(max(8, 1 << (num_edges // num_labels).bit_length()), _LONGEST_ROW)
     start = jnp.searchsorted(receivers, jnp.arange(num_labels + 1, dtype=jnp.int32))
     start, end = start[:-1], start[1:]  # of each label's edges
-    num_rows = jnp.maximum(1, -(-(end - start) // _ROW))
+    num_rows = jnp.maximum(1, -(-(end - start) // length))
     rows_end = jnp.cumsum(num_rows)
     # As many as there may be: shapes do not depend on which edges there are.
-    row = jnp.arange(num_edges // _ROW + num_labels, dtype=jnp.int32)
+    row = jnp.arange(num_edges // length + num_labels, dtype=jnp.int32)
     label = jnp.searchsorted(rows_end, row, side="right")
     label = jnp.minimum(label, num_labels - 1)
-    first = start[label] + (row - (rows_end - num_rows)[label]) * _ROW
-    edge = first[:, None] + jnp.arange(_ROW, dtype=jnp.int32)[None, :]
-    is_edge = edge < end[label][:, None]
-    # Padding repeats a node that the row reads anyway, with no weight.
-    edge = jnp.clip(edge, 0, jnp.maximum(end[label] - 1, 0)[:, None])
-    weights = jnp.where(is_edge, _take(weights, edge), 0)
-    senders = _take(senders, edge)
-    # Written out they are one loop; a sum over an axis would write the messages.
-    sums = weights[:, 0, None] * _take(nodes, senders[:, 0])
-    for k in range(1, _ROW):
-        sums += weights[:, k, None] * _take(nodes, senders[:, k])
+    first = start[label] + (row - (rows_end - num_rows)[label]) * length
+    end = end[label]
+
+    def message(k: int) -> Float[Array, "r c"]:
+        # Padding repeats a node that the row reads anyway, with no weight.
+        edge = jnp.clip(first + k, 0, jnp.maximum(end - 1, 0))
+        weight = jnp.where(first + k < end, _take(weights, edge), 0)
+        return weight[:, None] * _take(nodes, _take(senders, edge))
+
+    # Written out they are one loop, which keeps no message and no table of edges; a sum
+    # over an axis would keep both.
+    sums = message(0)
+    for k in range(1, length):
+        sums += message(k)
     return _take(_running_sums(sums, label), rows_end - 1)
 
 
