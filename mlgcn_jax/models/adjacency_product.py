@@ -121,7 +121,8 @@ def _sum_by_receiver(
         weight = jnp.where(first + k < end, _take(weights, edge), 0)
         return weight[:, None] * _take(nodes, _take(senders, edge))
 
-    # Written out they are one loop; a sum over an axis would write the messages.
+    # Written out they are one loop, which keeps no message and no table of edges; a sum
+    # over an axis would keep both.
     sums = message(0)
     for k in range(1, length):
         sums += message(k)
