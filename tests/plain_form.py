@@ -92,8 +92,8 @@ def assert_trains_like(
     np.testing.assert_allclose(value, expected_value, rtol=1e-4)
 
     def assert_near(ours, plain):
-        # Entries near zero are differences of large ones: they keep fewer digits
-        # (1.3e-4 of the largest was seen, with the sums of XLA for vectors of 512 bits).
+        # Entries near zero are differences of large ones: they keep fewer digits. Seen
+        # was 1.3e-4 of the largest, with XLA's own sums for vectors of 512 bits.
         atol = 2e-4 * np.abs(plain).max()
         np.testing.assert_allclose(ours, plain, rtol=1e-3, atol=atol)
 

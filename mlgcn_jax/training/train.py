@@ -92,8 +92,8 @@ def _train(
     meshes.check_batch_size(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
-    quick.check(mesh)
     data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
+    quick.check(mesh)
     num_labels = len(data.vocabulary)
     if processes.is_first():
         for note in constant_labels.notes_on_dataset(data):
