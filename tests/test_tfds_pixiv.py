@@ -254,7 +254,7 @@ def test_pictures_are_stored_as_large_as_asked_for(crawl, tmp_path):
 
     run_build(crawl, data_dir=data_dir, top=3)
     assert largest() == 512
-    with pytest.raises(ValueError, match=r"another size.*\(max_side_px differ\)"):
+    with pytest.raises(ValueError, match=r"or otherwise.*\(max_side_px differ\)"):
         run_build(crawl, data_dir=data_dir, top=3, max_side=600)
     run_build(crawl, data_dir=data_dir, top=3, max_side=600, overwrite=True)
     assert largest() == 600
