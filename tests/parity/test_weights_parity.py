@@ -99,6 +99,7 @@ def test_a_checkpoint_with_an_average_beside_the_weights_is_no_guess(tmp_path):
         torch_weights.from_torch(weight_files.read(path), *initialised("densenet_tiny"))
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor:UserWarning")
 def test_a_sparse_tensor_is_told_by_name(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"a": {"b": torch.eye(3).to_sparse()}}, path)
