@@ -130,30 +130,27 @@ def test_a_best_that_was_not_kept_is_said(data_dir, tmp_path, maps, caplog):
     assert f"best validation mAP so far, of step {first}, was not kept" in caplog.text
 
 
-def test_the_best_checkpoint_and_every_third_epoch_stay(data_dir, tmp_path):
+@pytest.mark.parametrize(("best", "more"), [(5, {5}), (8, set())])
+def test_the_best_checkpoint_and_every_third_epoch_stay(
+    data_dir, tmp_path, maps, best, more
+):
+    """The last one is saved before it is found to be the best."""
+    maps[:] = [0.1, 0.2, 0.3, 0.4, 0.7, 0.5, 0.6, 0.4]
+    maps[best - 1] = 0.8
     config = configurations.tiny(
         data_dir,
         num_epochs=8,
-        optimizer__learning_rate=0.01,
         keep_checkpoints=1,
         keep_best_checkpoint=True,
         keep_every_epochs=3,
     )
     assert train.train_and_evaluate(config, tmp_path) is None
-    validations = [line for line in curves(tmp_path) if "validation/mAP" in line]
-    steps = [line["step"] for line in validations]
-    best = max(validations, key=lambda line: line["validation/mAP"])["step"]
-    kept = set(checkpoints.saved_steps(tmp_path / "checkpoints"))
-    # A best goes when a save after it is whole: where the last step is the best, the
-    # one before it is still there.
-    maps = [line["validation/mAP"] for line in validations]
-    before = steps[max(range(7), key=maps.__getitem__)]
-    assert kept - {before} == {steps[2], steps[5], steps[7], best} - {before}
-    assert before not in kept or before in (best, steps[2], steps[5]) or best > steps[6]
-    model = trained_model.open_run(tmp_path, meshes.create_mesh(), step=best)
-    assert model.step == best
-    missing = next(step for step in steps if step not in kept)
+    steps = [line["step"] for line in curves(tmp_path) if "validation/mAP" in line]
+    kept = checkpoints.saved_steps(tmp_path / "checkpoints")
+    assert kept == [steps[epoch - 1] for epoch in sorted({3, 6, 8} | more)[::-1]]
+    model = trained_model.open_run(tmp_path, meshes.create_mesh(), step=steps[best - 1])
+    assert model.step == steps[best - 1]
     with pytest.raises(
-        checkpoints.CheckpointError, match=f"no checkpoint of step {missing}"
+        checkpoints.CheckpointError, match=f"no checkpoint of step {steps[0]}"
     ):
-        trained_model.open_run(tmp_path, meshes.create_mesh(), step=missing)
+        trained_model.open_run(tmp_path, meshes.create_mesh(), step=steps[0])

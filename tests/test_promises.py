@@ -102,6 +102,19 @@ def test_pictures_stored_smaller_than_they_are_trained_are_told(
     assert "image_size=48 is more than the 32 px" in line
 
 
+def test_a_best_that_no_validation_can_tell_is_told(caplog, data, monkeypatch):
+    assert told(caplog, data, keep_best_checkpoint=True) == []
+    counts = {
+        "train": data.label_counts("train"),
+        "validation": 0 * data.label_counts("validation"),
+    }
+    monkeypatch.setattr(data, "label_counts", counts.__getitem__)
+    (line,) = told(caplog, data, keep_best_checkpoint=True)
+    assert "no validation image has a label" in line
+    caplog.clear()
+    assert told(caplog, data) == []
+
+
 def test_a_run_that_has_begun_is_not_refused_for_what_a_new_one_is(data_dir, tmp_path):
     """Of runs of before that was told, say."""
     config = configurations.tiny(data_dir, num_epochs=1)

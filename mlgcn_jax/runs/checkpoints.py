@@ -95,6 +95,15 @@ class Checkpoints:
             raise self._save_error(step, error) from error
         self._saving = self._finisher.submit(self._finish, step, temporary, also_keep)
 
+    def keep_only(self, also_keep: Callable[[int], bool]) -> None:
+        """Removes the other steps, as a save does; waits for the save before it.
+
+        Raises:
+            CheckpointError: that save failed.
+        """
+        self.wait()
+        self._remove(also_keep)
+
     def wait(self) -> None:
         """Returns once the save under way is on disk, checksums included.
 
@@ -131,6 +140,11 @@ class Checkpoints:
             os.replace(temporary, self._directory / str(step))
         except Exception as error:
             raise self._save_error(step, error) from error
+        self._remove(also_keep)
+
+    def _remove(self, also_keep: Callable[[int], bool]) -> None:
+        if not processes.is_first():
+            return
         for old in saved_steps(self._directory)[self._keep :]:
             if not also_keep(old):
                 shutil.rmtree(self._directory / str(old))

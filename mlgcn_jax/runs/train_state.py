@@ -1,5 +1,6 @@
 """The train state: everything that a step changes, as plain nested dicts."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,10 @@ from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.models import registry
 from mlgcn_jax.runs import mesh as meshes
+
+# Random draws of every kernel, once a run: LLVM at its first level takes a third to two
+# thirds less time, and they have the same bits (docs/performance.md).
+_RUN_ONCE: Mapping[str, compiler.Option] = {"xla_backend_optimization_level": 1}
 
 
 class Variables(NamedTuple):
@@ -64,7 +69,7 @@ def create_train_state(
     def initialize() -> TrainState:
         return _initialize(config, tx, num_labels=num_labels)
 
-    return compiler.jit(initialize, out_shardings=shardings)()
+    return compiler.jit(initialize, on_cpu=_RUN_ONCE, out_shardings=shardings)()
 
 
 def abstract_train_state(

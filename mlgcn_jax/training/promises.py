@@ -80,6 +80,11 @@ def tell(config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
             stored_px,
             config.image_size,
         )
+    if config.keep_best_checkpoint and not data.label_counts("validation").any():
+        logging.warning(
+            "config.keep_best_checkpoint keeps nothing: no validation image has a "
+            "label, so that there is no mAP and no best checkpoint"
+        )
 
 
 def _is_frozen_to_the_end(config: config_dict.ConfigDict) -> bool:

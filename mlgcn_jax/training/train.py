@@ -229,9 +229,12 @@ def _train(
                 # First in the loop: a run that was killed here validates after all.
                 if due.validates(step) and step > writer.last_validated:
                     validation.run(step, state.ema or state.variables, graph)
-                    if step > saved_step and step == best_saved():
-                        save()
-                        saved_step = step
+                    if step == best_saved():
+                        if step > saved_step:
+                            save()
+                            saved_step = step
+                        else:
+                            saver.keep_only(due.keeps(best=step))
                     reporter.resume_clock()
                 if step == num_steps:
                     return
