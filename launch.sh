@@ -9,7 +9,7 @@ usage() {
 usage: ./launch.sh CONFIG [--workdir=RUN] [--config.KEY=VALUE ...]
        ./launch.sh test [PYTEST ARGUMENT ...]
        ./launch.sh parity [PYTEST ARGUMENT ...]
-       ./launch.sh setup [cpu | cuda12 | tpu]
+       ./launch.sh setup [cpu | cuda12 | cuda13 | tpu]
 
   CONFIG   train and evaluate a config, say configs/quickstart.py, in the folder RUN
            (runs/NAME of the config by default); start it again to go on. Several
@@ -20,7 +20,8 @@ usage: ./launch.sh CONFIG [--workdir=RUN] [--config.KEY=VALUE ...]
 
 What is needed is installed the first time, from requirements/, into the active virtual
 or conda environment, or into .venv beside this script where none is active. MLGCN_EXTRA
-chooses cpu, cuda12 or tpu; by default cuda12 where nvidia-smi finds a GPU, else cpu.
+chooses cpu, cuda12, cuda13 or tpu; by default cuda12 where nvidia-smi finds a GPU, else
+cpu.
 EOF
 }
 
@@ -32,7 +33,7 @@ fail() {
 # Prints the name of the newest Python that can make a virtual environment.
 find_python() {
   local candidate without_venv=
-  for candidate in python3.13 python3.12 python3.11 python3; do
+  for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
     has_right_version "$candidate" || continue
     if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
       echo "$candidate"
@@ -70,7 +71,8 @@ find_extra() {
 set_up() {
   local lock=$root/requirements/$1.txt
   local stamp=$environment/mlgcn-jax-$1.stamp
-  [[ -f $lock ]] || fail "no requirements/$1.txt; MLGCN_EXTRA is cpu, cuda12 or tpu" 2
+  [[ -f $lock ]] || fail "no requirements/$1.txt; MLGCN_EXTRA is cpu, cuda12, \
+cuda13 or tpu" 2
   local wanted
   wanted="$root $(cat "$root"/{pyproject.toml,requirements/build.txt} "$lock" | sha256sum)"
   if is_done; then return; fi

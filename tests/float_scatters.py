@@ -16,11 +16,11 @@ from absl import app, flags
 
 from configs import paper
 from mlgcn_jax.models import adjacency_product
-from mlgcn_jax.planning import chips, devices, plan
+from mlgcn_jax.planning import chips, dataset_sizes, devices, plan
 
 _TOPOLOGY = flags.DEFINE_string("topology", "h100:1", "As for `mlgcn plan`.")
 _BACKBONE = flags.DEFINE_string("backbone", "densenet121", "A name of the registry.")
-_NUM_LABELS = flags.DEFINE_integer("num_labels", 40, "With 40 edges each at most.")
+_NUM_LABELS = flags.DEFINE_integer("num_labels", 40, "With 40 neighbours each at most.")
 _PLAIN_FORM = flags.DEFINE_boolean("plain_form", False, "Sum over edges by scatter.")
 
 # `%name = SHAPE scatter(OPERANDS)`; SHAPE is an array, f32[2,3]{1,0}, or a tuple.
@@ -42,7 +42,10 @@ def main(argv: list[str]) -> None:
     config.model.backbone = _BACKBONE.value
     topology = chips.parse_topology(_TOPOLOGY.value)
     mesh = devices.create_mesh(topology, label_shards=config.label_shards)
-    lowered, _ = plan.lower(config, topology, mesh, num_labels=_NUM_LABELS.value)
+    num_labels = _NUM_LABELS.value
+    num_edges = num_labels * min(num_labels - 1, 40)
+    sizes = dataset_sizes.assumed(num_labels=num_labels, num_edges=num_edges)
+    lowered, _ = plan.lower(config, topology, mesh, sizes)
     is_gpu = topology.chip.platform == "gpu"
     options = {"xla_gpu_autotune_level": 0} if is_gpu else None
     hlo = lowered.compile(compiler_options=options).as_text()

@@ -14,7 +14,7 @@ from train_steps import Case
 from mlgcn_jax.data import dataset
 from mlgcn_jax.evaluation import evaluate, scoring
 from mlgcn_jax.models import torch_weights, weight_files
-from mlgcn_jax.planning import chips, plan
+from mlgcn_jax.planning import chips, dataset_sizes, plan
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, trained_model
 from mlgcn_jax.training import train
@@ -227,7 +227,7 @@ def test_a_plan_with_split_labels_has_smaller_chips():
             case.config,
             chips.parse_topology("h100:8"),
             case.mesh,
-            num_labels=case.num_labels,
+            dataset_sizes.assumed(num_labels=case.num_labels),
         )
 
     whole, split = make_plan(1), make_plan(8)

@@ -173,7 +173,7 @@ def test_a_gpu_brings_cuda_and_a_variable_decides(sandbox):
     sandbox.launch("configs/quick.py", MLGCN_EXTRA="cpu")
     assert sandbox.installs()[4].endswith("requirements/cpu.txt")
     done = sandbox.launch("configs/quick.py", MLGCN_EXTRA="rocm", status=2)
-    assert "MLGCN_EXTRA is cpu, cuda12 or tpu" in done.stderr
+    assert "MLGCN_EXTRA is cpu, cuda12, cuda13 or tpu" in done.stderr
 
 
 def test_the_active_environment_is_used(sandbox, tmp_path):

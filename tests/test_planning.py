@@ -13,17 +13,22 @@ from command_line import mlgcn
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mlgcn_jax.data import dataset
 from mlgcn_jax.devices import target_platform
+from mlgcn_jax.graph import from_dataset
 from mlgcn_jax.planning import (
     chips,
     collectives,
     costs,
+    dataset_sizes,
     devices,
     plan,
     plan_text,
     roofline,
 )
 from mlgcn_jax.runs import mesh as meshes
+
+SIZES = dataset_sizes.assumed(num_labels=6)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,10 @@ def tiny_plan() -> plan.Plan:
     config = configurations.tiny(batch_size=16)
     topology = chips.parse_topology("h100:8")
     return plan.make_plan(
-        config, topology, meshes.create_mesh(), num_labels=6, num_examples=160
+        config,
+        topology,
+        meshes.create_mesh(),
+        dataset_sizes.assumed(num_labels=6, num_examples=160),
     )
 
 
@@ -208,7 +216,7 @@ def test_the_largest_batch_is_compiled(monkeypatch):
 
     def make_plan(images_per_chip: int, **options) -> plan.Plan:
         config.batch_size = 8 * images_per_chip
-        return plan.make_plan(config, topology, mesh, num_labels=6, **options)
+        return plan.make_plan(config, topology, mesh, SIZES, **options)
 
     enough = make_plan(3)["peak_bytes_per_chip"]
     too_little = make_plan(4)["peak_bytes_per_chip"]
@@ -229,7 +237,7 @@ def test_a_plan_takes_the_form_of_its_platform():
             configurations.tiny(),
             chips.parse_topology("v5e:2x4"),
             meshes.create_mesh(),
-            num_labels=6,
+            SIZES,
         )
         return lowered.as_text().count("stablehlo.convolution")
 
@@ -242,7 +250,7 @@ def test_a_batch_that_chips_cannot_share_is_an_error():
     config = configurations.tiny(batch_size=9)
     with pytest.raises(ValueError, match="not divisible by 8 devices"):
         plan.make_plan(
-            config, chips.parse_topology("h100:8"), meshes.create_mesh(), num_labels=6
+            config, chips.parse_topology("h100:8"), meshes.create_mesh(), SIZES
         )
 
 
@@ -252,9 +260,49 @@ def test_fewer_examples_than_a_batch_are_an_error():
             configurations.tiny(batch_size=16),
             chips.parse_topology("h100:8"),
             meshes.create_mesh(),
-            num_labels=6,
-            num_examples=15,
+            dataset_sizes.assumed(num_labels=6, num_examples=15),
         )
+
+
+def test_sizes_that_are_assumed():
+    """All pairs and the self-loops, as long as they are not too many."""
+    assert dataset_sizes.assumed(num_labels=40)[:3] == (40, 1_600, None)
+    assert dataset_sizes.assumed(num_labels=1)[:2] == (1, 1)
+    many = dataset_sizes.assumed(num_labels=10_000)
+    assert many.num_edges == 10_010_000 and "1,000 neighbours" in many.edges_from
+    given = dataset_sizes.assumed(num_labels=40, num_edges=25, num_examples=9)
+    assert given[:3] == (40, 65, 9)
+    with pytest.raises(ValueError, match="num_edges=7: between 3 labels are 6 edges"):
+        dataset_sizes.assumed(num_labels=3, num_edges=7)
+
+
+def test_sizes_of_a_dataset(data_dir):
+    options = configurations.tiny(data_dir).graph
+    data = dataset.open_dataset(data_dir)
+    graph, _ = from_dataset.create_label_graph(options, data)
+    found = dataset_sizes.of_dataset(data_dir, options)
+    assert found == (
+        len(data.vocabulary),
+        len(graph.senders),
+        data.num_examples("train"),
+        f"of the dataset {data_dir}",
+    )
+    options.gamma = 1.0
+    assert dataset_sizes.of_dataset(data_dir, options).num_edges < found.num_edges
+
+
+def test_more_edges_need_more_memory():
+    """A head whose edges are messages, not a dense product: 200 labels, few edges."""
+    config = configurations.tiny(batch_size=8, model__head="gcn")
+
+    def peak_bytes(num_edges: int) -> int:
+        sizes = dataset_sizes.assumed(num_labels=200, num_edges=num_edges)
+        topology = chips.parse_topology("h100:8")
+        made = plan.make_plan(config, topology, meshes.create_mesh(), sizes)
+        assert made["assumptions"]["num_edges"] == num_edges + 200
+        return made["peak_bytes_per_chip"]
+
+    assert peak_bytes(2_000) > peak_bytes(200)
 
 
 @pytest.mark.parametrize(
@@ -295,3 +343,6 @@ def test_wrong_calls():
     assert "--topology" in error
     _, error = mlgcn("plan", config, "--topology=h100:x", cwd=root, status=1)
     assert len(error.splitlines()) == 1 and "h100:x" in error
+    both = ("--topology=h100:8", "--data_dir=datasets", "--num_edges=3")
+    _, error = mlgcn("plan", config, *both, cwd=root, status=2)
+    assert "--data_dir says what --num_edges says" in error

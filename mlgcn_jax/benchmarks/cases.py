@@ -22,9 +22,11 @@ class Batch(NamedTuple):
     labels: Float32[np.ndarray, "b l"]
 
 
-def make_config() -> config_dict.ConfigDict:
-    """Returns the default config: the paper's model and optimiser."""
-    return default.get_config()
+def make_config(dtype: str = "float32") -> config_dict.ConfigDict:
+    """Returns the default config, the paper's model and optimiser, in a precision."""
+    config = default.get_config()
+    config.model.dtype = dtype
+    return config
 
 
 def make_batch(batch_size: int, image_size: int) -> Batch:

@@ -5,29 +5,34 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mlgcn_jax.benchmarks import cases
+from mlgcn_jax.benchmarks import cases, traces
 from mlgcn_jax.data import dataset, input_pipeline
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.models import registry
+from mlgcn_jax.planning import costs
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
+from mlgcn_jax.training import memory as run_memory
 from mlgcn_jax.training import optimizer, train_step
 
-Task = tuple[Callable[[], object], dict[str, float]]
+Task = tuple[Callable[[], object], dict[str, Any]]
+
+_KERNELS = 10
 
 
 class _Training:
     """A train step with all that it takes."""
 
-    def __init__(self, batch_size: int, image_size: int):
-        self.config = cases.make_config()
+    def __init__(self, batch_size: int, image_size: int, dtype: str = "float32"):
+        self.config = cases.make_config(dtype)
         self.mesh = meshes.create_mesh()
         schedule = optimizer.create_schedule(
             self.config, steps_per_epoch=1, num_steps=1
@@ -57,22 +62,51 @@ class _Training:
         )
 
 
-def train(*, batch_size: int, image_size: int) -> Task:
+def train(*, batch_size: int, image_size: int, dtype: str = "float32") -> Task:
     """One whole update: flips, forward, loss, backward, Adam."""
-    training = _Training(batch_size, image_size)
+    training = _Training(batch_size, image_size, dtype)
     state = training.create_state()
+    lowered = training.step.lower(state, training.batch, training.graph)
+    step = lowered.compile()
+    planned = costs.of_compiled(step)
 
     def task() -> None:
         nonlocal state
-        state, metrics = training.step(state, training.batch, training.graph)
+        state, metrics = step(state, training.batch, training.graph)
         jax.block_until_ready((state, metrics))
 
-    return task, {}
+    return task, {
+        "flops": costs.count_flops(lowered),
+        "bytes_accessed": planned.bytes_accessed,
+        "planned_peak_bytes": planned.peak_bytes,
+    }
 
 
-def infer(*, batch_size: int, image_size: int) -> Task:
+def kernels(*, batch_size: int, image_size: int, dtype: str = "float32") -> Task:
+    """The same update, and the kernels that take most of its time."""
+    task, facts = train(batch_size=batch_size, image_size=image_size, dtype=dtype)
+    task()
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            task()
+        found = traces.most_expensive(pathlib.Path(folder), most=_KERNELS)
+    facts["kernels"] = [kernel._asdict() for kernel in found]
+    return task, facts
+
+
+def memory() -> dict[str, Any]:
+    """Returns what the device is and has held at most; nothing of a CPU's memory."""
+    device = jax.local_devices()[0]
+    facts: dict[str, Any] = {"device": device.device_kind}
+    used = run_memory.in_use()
+    if "device_peak_memory_bytes" in used:
+        facts["peak_bytes"] = used["device_peak_memory_bytes"]
+    return facts
+
+
+def infer(*, batch_size: int, image_size: int, dtype: str = "float32") -> Task:
     """Scores of a batch, from NumPy to NumPy."""
-    training = _Training(batch_size, image_size)
+    training = _Training(batch_size, image_size, dtype)
     scorer = scoring.Scorer(
         training.graphdef, training.mesh, image_size=image_size, batch_size=batch_size
     )
@@ -154,6 +188,7 @@ def read(*, batch_size: int, image_size: int, folder: str) -> Task:
 
 TASKS: dict[str, Callable[..., Task]] = {
     "T": train,
+    "U": kernels,
     "I": infer,
     "C": compile_step,
     "H": dispatch,

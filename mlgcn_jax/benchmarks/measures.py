@@ -1,12 +1,14 @@
 """The measures: who takes part in each, with which cases, and the rows they give."""
 
 import pathlib
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from absl import logging
 
 from mlgcn_jax.benchmarks import race, whole_run
+from mlgcn_jax.planning import chips
 
 Row = dict[str, Any]
 
@@ -31,11 +33,25 @@ class _Measure(NamedTuple):
     needs_folder: bool = False
 
 
-def _images(*sizes: tuple[int, int]) -> dict[str, dict[str, int]]:
+# One GPU holds all contestants: none takes it all, and what it holds is what it needs.
+_ON_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+_JAX_ON_GPU = race.Contestant("jax_tasks", _ON_GPU)
+_ALL_ON_GPU = {
+    "jax": _JAX_ON_GPU,
+    "torch": race.Contestant("torch_tasks", {}),
+    "torch_compiled": race.Contestant("torch_compiled_tasks", {}),
+}
+
+
+def _images(*sizes: tuple[int, int], **more: str) -> dict[str, dict[str, int | str]]:
     return {
-        f"{batch}x{side}": {"batch_size": batch, "image_size": side}
+        f"{batch}x{side}": {"batch_size": batch, "image_size": side, **more}
         for batch, side in sizes
     }
+
+
+def _bfloat16(*batches: int) -> dict[str, dict[str, int | str]]:
+    return _images(*((batch, 512) for batch in batches), dtype="bfloat16")
 
 
 _BOTH = {"jax": _JAX, "torch": _TORCH}
@@ -74,12 +90,28 @@ _MEASURES = {
         needs_folder=True,
     ),
     "H": _Measure("host time of a step", {"jax": _JAX}, _images((8, 32)), rounds=1),
+    "U": _Measure(
+        "use of the device in a train step", {"jax": _JAX}, _images((8, 128)), rounds=5
+    ),
+}
+# What a GPU is asked instead: the paper's pictures, in bfloat16.
+_MEASURES_ON_GPU = {
+    "T": _MEASURES["T"]._replace(contestants=_ALL_ON_GPU, cases=_bfloat16(32, 64, 128)),
+    "I": _MEASURES["I"]._replace(contestants=_ALL_ON_GPU, cases=_bfloat16(1, 32, 128)),
+    "H": _MEASURES["H"]._replace(contestants={"jax": _JAX_ON_GPU}),
+    "U": _MEASURES["U"]._replace(contestants={"jax": _JAX_ON_GPU}, cases=_bfloat16(32)),
 }
 MEASURES = tuple(_MEASURES)
 SLOW_MEASURES = ("R",)  # that take more than ten minutes
 
 
-def run(measure: str, *, folder: pathlib.Path | None) -> list[Row]:
+def run(
+    measure: str,
+    *,
+    folder: pathlib.Path | None,
+    on_gpu: bool = False,
+    deadline: float = float("inf"),
+) -> list[Row]:
     """Returns a row for each case: `case`, `jax_s`, `torch_s` and their `ratio`.
 
     Of a third contestant it has `NAME_s` and `NAME_ratio`, its seconds over ours.
@@ -91,13 +123,18 @@ def run(measure: str, *, folder: pathlib.Path | None) -> list[Row]:
         measure: one of `MEASURES`.
         folder: where the dataset lies that P reads, or what `whole_run.prepare` wrote
             for R; the others need none.
+        on_gpu: ask what a GPU is asked; contestants find it by themselves.
+        deadline: of `time.monotonic()`; a case that it comes before is left out.
 
     Raises:
         ValueError: a contestant failed, for want of the `torch` extra for example.
     """
     rows = []
-    chosen = _MEASURES[measure]
+    chosen = _chosen(measure, on_gpu=on_gpu)
     for name, case in chosen.cases.items():
+        if time.monotonic() > deadline:
+            logging.warning("%s, %s: left out for want of time", measure, name)
+            continue
         logging.info("%s (%s), %s", measure, chosen.title, name)
         if chosen.needs_folder:
             case = {**case, "folder": str(folder)}
@@ -109,23 +146,55 @@ def run(measure: str, *, folder: pathlib.Path | None) -> list[Row]:
 
 
 def format_table(measure: str, rows: list[Row]) -> str:
-    """Returns the rows of a measure as text."""
-    columns = list(rows[0])
+    """Returns the rows of a measure as text, kernels in lines of their own."""
+    title = f"{measure}: {_MEASURES[measure].title}"
+    if not rows:
+        return f"{title}\nnothing: there was no time"
+    columns = [name for name in rows[0] if name != "kernels"]
     cells = [columns, *([_cell(row[column]) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
         for line in cells
     ]
-    return "\n".join([f"{measure}: {_MEASURES[measure].title}", *lines])
+    for kernel in (kernel for row in rows for kernel in row.get("kernels", [])):
+        lines.append(f"{kernel['share']:6.1%} {kernel['count']:5}x  {kernel['name']}")
+    return "\n".join([title, *lines])
+
+
+def _chosen(measure: str, *, on_gpu: bool) -> _Measure:
+    return (on_gpu and _MEASURES_ON_GPU.get(measure)) or _MEASURES[measure]
 
 
 def _seconds(results: Mapping[str, race.Result]) -> Row:
     row: Row = {f"{name}_s": result.seconds for name, result in results.items()}
     row["ratio"] = row["torch_s"] / row["jax_s"]
-    for name in results.keys() - {"jax", "torch"}:
+    for name in sorted(results.keys() - {"jax", "torch"}):
         row[f"{name}_ratio"] = row[f"{name}_s"] / row["jax_s"]
+    for name, result in results.items():
+        if "peak_bytes" in result.facts:
+            row[f"{name}_peak_gib"] = result.facts["peak_bytes"] / 2**30
+    if "peak_bytes" in results["jax"].facts and "flops" in results["jax"].facts:
+        row["planned_peak_gib"] = results["jax"].facts["planned_peak_bytes"] / 2**30
     return row
+
+
+def use_of_device(results: Mapping[str, race.Result]) -> Row:
+    """Arithmetic and bytes a second, as XLA counts them, and where the time goes.
+
+    Shares are of the published peaks, where the device is one of `planning.chips`.
+    """
+    seconds, facts = results["jax"].seconds, results["jax"].facts
+    row: Row = {
+        "jax_s": seconds,
+        "tflop_per_s": facts["flops"] / seconds / 1e12,
+        "gb_per_s": facts["bytes_accessed"] / seconds / 1e9,
+    }
+    name = str(facts["device"]).lower()
+    for chip in (chip for known, chip in chips.CHIPS.items() if known in name):
+        row["share_of_flops"] = facts["flops"] / seconds / chip.flops_per_s
+        row["share_of_bytes"] = facts["bytes_accessed"] / seconds / chip.hbm_bytes_per_s
+    return {**row, "kernels": facts["kernels"]}
 
 
 def _compilation(results: Mapping[str, race.Result]) -> Row:
@@ -166,6 +235,7 @@ _FIGURES: dict[str, Callable[[Mapping[str, race.Result]], Row]] = {
     "C": _compilation,
     "H": _host_time,
     "R": whole_run_row,
+    "U": use_of_device,
 }
 
 

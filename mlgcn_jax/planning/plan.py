@@ -11,12 +11,16 @@ from jax.sharding import Mesh
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import target_platform
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.planning import chips, costs, largest_batch, roofline
+from mlgcn_jax.planning import (
+    chips,
+    costs,
+    dataset_sizes,
+    largest_batch,
+    roofline,
+)
 from mlgcn_jax.runs import jax_settings, train_state
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.training import config_ranges, optimizer, train_step
-
-MAX_EDGES_PER_LABEL = 40  # assumed; fewer labels are assumed to be all linked
 
 Plan = dict[str, Any]
 
@@ -35,9 +39,8 @@ def make_plan(
     config: config_dict.ConfigDict,
     topology: chips.Topology,
     mesh: Mesh,
+    sizes: dataset_sizes.DatasetSizes,
     *,
-    num_labels: int,
-    num_examples: int | None = None,
     max_compilations: int = 0,
 ) -> Plan:
     """Compiles the train step of a config and returns its costs, as JSON has them.
@@ -48,8 +51,8 @@ def make_plan(
         config: of a run; `batch_size` images over all chips, as in training.
         topology: the chips.
         mesh: `devices.create_mesh(topology, label_shards=config.label_shards)`.
-        num_labels: of the dataset that is to be trained on.
-        num_examples: of its training split, for the hours; None: they are left out.
+        sizes: of the dataset that is to be trained on; the hours are left out where the
+            number of its examples is unknown.
         max_compilations: that may be spent on finding the largest batch, beside the one
             of the config's batch; 0: it is extrapolated from that.
 
@@ -61,21 +64,22 @@ def make_plan(
     meshes.check_batch_size(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
+    num_examples = sizes.num_examples
     if num_examples is not None and num_examples < config.batch_size:
         raise ValueError(
             f"num_examples={num_examples} is less than "
             f"batch_size={config.batch_size}: such a run makes no step; use a smaller "
             "batch"
         )
-    compiled = _compile(config, topology, mesh, num_labels=num_labels)
+    compiled = _compile(config, topology, mesh, sizes)
     plan = _estimate(compiled, topology, batch_size=config.batch_size)
     if max_compilations:
         plan |= _find_largest_batch(
             config,
             topology,
             mesh,
+            sizes,
             compiled,
-            num_labels=num_labels,
             max_compilations=max_compilations,
         )
     if num_examples is not None and plan["step_s_bound"] is not None:
@@ -96,8 +100,9 @@ def make_plan(
             "batch_size": config.batch_size,
             "image_size": config.image_size,
             "dtype": config.model.dtype,
-            "num_labels": num_labels,
-            "num_edges": _num_edges(num_labels),
+            "num_labels": sizes.num_labels,
+            "num_edges": sizes.num_edges,
+            "edges_from": sizes.edges_from,
             "num_examples": num_examples,
             "num_epochs": config.num_epochs,
             "chip_flops_per_s": chip.flops_per_s,
@@ -116,10 +121,9 @@ def _compile(
     config: config_dict.ConfigDict,
     topology: chips.Topology,
     mesh: Mesh,
-    *,
-    num_labels: int,
+    sizes: dataset_sizes.DatasetSizes,
 ) -> _Compiled:
-    lowered, state = lower(config, topology, mesh, num_labels=num_labels)
+    lowered, state = lower(config, topology, mesh, sizes)
     flops = costs.count_flops(lowered)
     state_bytes = sum(
         math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
@@ -158,9 +162,9 @@ def _find_largest_batch(
     config: config_dict.ConfigDict,
     topology: chips.Topology,
     mesh: Mesh,
+    sizes: dataset_sizes.DatasetSizes,
     first: _Compiled,
     *,
-    num_labels: int,
     max_compilations: int,
 ) -> Plan:
     # Micro-batches have the same number of images, so all of them get one more.
@@ -170,7 +174,7 @@ def _find_largest_batch(
         images_per_chip = images_per_part * parts
         larger = config.copy_and_resolve_references()
         larger.batch_size = images_per_chip * topology.num_chips
-        compiled = _compile(larger, topology, mesh, num_labels=num_labels)
+        compiled = _compile(larger, topology, mesh, sizes)
         peak = None if compiled.costs is None else compiled.costs.peak_bytes
         logging.info(
             "%d images a chip: %s",
@@ -203,10 +207,10 @@ def lower(
     config: config_dict.ConfigDict,
     topology: chips.Topology,
     mesh: Mesh,
-    *,
-    num_labels: int,
+    sizes: dataset_sizes.DatasetSizes,
 ) -> tuple[jax.stages.Lowered, train_state.TrainState]:
     """Returns the step of `training.train`, and the shapes of its state."""
+    num_labels = sizes.num_labels
     # Its numbers change no shape: a schedule of any length will do.
     num_steps = 2 + round(config.optimizer.warmup_epochs)
     schedule = optimizer.create_schedule(config, steps_per_epoch=1, num_steps=num_steps)
@@ -219,9 +223,7 @@ def lower(
         state = train_state.abstract_train_state(
             config, tx, mesh, num_labels=num_labels
         )
-        lowered = step.lower(
-            state, _batch(config, num_labels), _graph(config, num_labels)
-        )
+        lowered = step.lower(state, _batch(config, num_labels), _graph(config, sizes))
     return lowered, state
 
 
@@ -235,11 +237,13 @@ def _batch(
     }
 
 
-def _graph(config: config_dict.ConfigDict, num_labels: int) -> label_graph.LabelGraph:
+def _graph(
+    config: config_dict.ConfigDict, sizes: dataset_sizes.DatasetSizes
+) -> label_graph.LabelGraph:
     """Returns the shapes of a graph, in the place of its arrays."""
-    edges = (_num_edges(num_labels),)
+    edges = (sizes.num_edges,)
     has_embeddings = config.graph.embedding in ("cooccurrence", "file")
-    nodes = (num_labels, config.graph.embedding_dim)
+    nodes = (sizes.num_labels, config.graph.embedding_dim)
     parts: dict[str, Any] = {
         "senders": jax.ShapeDtypeStruct(edges, jnp.int32),
         "receivers": jax.ShapeDtypeStruct(edges, jnp.int32),
@@ -250,7 +254,3 @@ def _graph(config: config_dict.ConfigDict, num_labels: int) -> label_graph.Label
         else None,
     }
     return label_graph.LabelGraph(**parts)
-
-
-def _num_edges(num_labels: int) -> int:
-    return num_labels * min(num_labels, MAX_EDGES_PER_LABEL)

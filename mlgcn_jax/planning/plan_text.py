@@ -113,8 +113,8 @@ def _assumptions(plan: dict[str, Any]) -> list[str]:
         f"{'assumed':15} compiled, not run: {counted}",
         f"{'':15} all three parts at their published peaks at the same time",
         f"{'':15} messages at the bandwidth {links}",
-        f"{'':15} {assumed['num_edges']:,} edges in the label graph; input is never "
-        "waited for",
+        f"{'':15} {assumed['num_edges']:,} edges in the label graph "
+        f"({assumed['edges_from']}); input is never waited for",
     ]
 
 

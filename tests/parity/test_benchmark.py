@@ -13,8 +13,11 @@ from mlgcn_jax.benchmarks import (
     jax_whole_run,
     measures,
     race,
+    torch_compiled_tasks,
     torch_model,
+    torch_tasks,
     torch_whole_run,
+    traces,
     whole_run,
 )
 from mlgcn_jax.graph import label_graph
@@ -37,6 +40,62 @@ def test_a_contestant_that_fails_is_an_error():
 def test_a_row_has_the_ratio_of_the_medians():
     text = measures.format_table("T", [{"case": "8x128", "jax_s": 0.5, "ratio": 2.0}])
     assert text.splitlines()[1:] == [" case  jax_s  ratio", "8x128    0.5      2"]
+
+
+def test_a_compiled_contestant_in_bfloat16_computes_the_same():
+    image = cases.make_batch(2, 64).image
+    torch.manual_seed(0)
+    model = torch_tasks.create_model().eval()
+    expected = torch_tasks.score(model, image)
+    computed = torch_tasks.in_precision(model, "bfloat16")
+    found = torch_tasks.score(computed, image)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - expected).max() < 0.05
+    assert torch_compiled_tasks.TASKS.keys() == {"T", "I"}
+
+
+def test_what_is_left_out_for_want_of_time_is_told(caplog):
+    with caplog.at_level("WARNING"):
+        assert measures.run("G", folder=None, deadline=0.0) == []
+    assert "G, 40: left out for want of time" in caplog.text
+    assert "there was no time" in measures.format_table("G", [])
+
+
+def test_the_use_of_a_device():
+    """A step of 1 TFLOP and 10 GB in 20 ms, on a card of 989 TFLOP/s and 3,352 GB/s."""
+    kernel = {"name": "gemm_fusion", "share": 0.5, "count": 3, "seconds": 0.01}
+    facts = {
+        "flops": 1e12,
+        "bytes_accessed": 10e9,
+        "device": "NVIDIA H100 80GB HBM3",
+        "kernels": [kernel],
+    }
+    row = measures.use_of_device({"jax": race.Result(0.02, 1.0, facts)})
+    assert row["tflop_per_s"] == 50 and row["gb_per_s"] == 500
+    assert row["share_of_flops"] == pytest.approx(50 / 989)
+    assert row["share_of_bytes"] == pytest.approx(500 / 3352)
+    lines = measures.format_table("U", [{"case": "32x512", **row}]).splitlines()
+    assert lines[-1].split() == ["50.0%", "3x", "gemm_fusion"]
+    row = measures.use_of_device(
+        {"jax": race.Result(0.02, 1.0, facts | {"device": "cpu"})}
+    )
+    assert "share_of_flops" not in row
+
+
+def test_the_kernels_of_a_step_are_found():
+    _, facts = jax_tasks.kernels(batch_size=8, image_size=32)
+    found = facts["kernels"]
+    assert len(found) == 10
+    assert [kernel["seconds"] for kernel in found] == sorted(
+        (kernel["seconds"] for kernel in found), reverse=True
+    )
+    assert 0 < sum(kernel["share"] for kernel in found) <= 1
+    assert facts["flops"] > 0 and facts["planned_peak_bytes"] > 4 * 7e6
+
+
+def test_a_folder_without_a_trace_is_told(tmp_path):
+    with pytest.raises(ValueError, match="has no trace"):
+        traces.most_expensive(tmp_path, most=3)
 
 
 def test_the_reference_convolves_over_the_same_graph():

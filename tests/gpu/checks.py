@@ -1,0 +1,320 @@
+"""What must hold on an accelerator, checked against this machine's CPU.
+
+    python tests/gpu/checks.py --device=cuda --workdir=DIR [--json=OUT] [--small]
+
+Every check runs the stages as users do, in processes of their own, on the shipped
+sample: the same curve as on the CPU (float32; bfloat16 within what it rounds), a run
+that is stopped and goes on, the same evaluation, two processes that see one GPU, too
+little memory. Ends with 1 where one fails; JSON and a table say what was found.
+
+`--device=cpu --small` rehearses all of it without an accelerator, in CI. Then:
+
+* the "device" is the CPU with YNNPACK off, so that sums round otherwise;
+* two processes see three GPUs that are not there, instead of one that is;
+* a batch is larger than this machine's memory, and not than the card's.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import app, flags
+
+_DEVICE = flags.DEFINE_enum("device", "cuda", ["cuda", "tpu", "cpu"], "Of JAX.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "An empty folder.", required=True)
+_JSON = flags.DEFINE_string("json", None, "JSON file for what was found.")
+_SMALL = flags.DEFINE_boolean("small", False, "A tiny model, for a rehearsal.")
+
+_ROOT = pathlib.Path(__file__).parents[2]
+# The same bits twice; products in float32, not TF32 (GPUs) or bfloat16 (TPUs).
+_EXACT = {
+    "cuda": {
+        "JAX_DEFAULT_MATMUL_PRECISION": "float32",
+        "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
+    },
+    "tpu": {"JAX_DEFAULT_MATMUL_PRECISION": "float32"},
+    "cpu": {"XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type="},
+}
+# With which two processes see GPUs that they cannot share; on a machine with one GPU
+# nothing has to be set.
+_UNSHARED = {
+    "cuda": {},
+    "tpu": {},
+    "cpu": {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0,1,2"},
+}
+# More than 1.6 GB of a GPU; more than any machine has.
+_LARGE: Mapping[str, object] = {"batch_size": 1_000, "image_size": 256}
+_TOO_LARGE: Mapping[str, Mapping[str, object]] = {
+    "cuda": _LARGE,
+    "tpu": {"batch_size": 1_000, "image_size": 1_024},
+    "cpu": {"batch_size": 2_000, "image_size": 2**14},
+}
+_LOSSES_FLOAT32 = 1e-4  # relative, over all steps
+_LOSSES_BFLOAT16 = 5e-2  # of one step; a product of bfloat16 rounds by 2^-9
+_METRICS = 1e-3
+_STEPS = 21  # 2,015 pictures in batches of 96
+_PREEMPTED = 75
+
+
+class Finding(NamedTuple):
+    """What a check found.
+
+    Attributes:
+        name: of the check.
+        passed: whether that is within the limit.
+        found: in words, with the numbers.
+        seconds: that it took.
+    """
+
+    name: str
+    passed: bool
+    found: str
+    seconds: float
+
+
+class Failure(Exception):
+    """A stage ended otherwise than it should; with the end of what it said."""
+
+
+class Stages:
+    """Runs stages in the folder `workdir`, on the device or on the CPU."""
+
+    def __init__(self, workdir: pathlib.Path, *, device: str, small: bool):
+        """Takes where, on what, and which size; the folder is made."""
+        workdir.mkdir(parents=True, exist_ok=True)
+        self.workdir = workdir
+        self.device = device
+        self._small = small
+
+    def train_arguments(self, run: str, **overrides: object) -> list[str]:
+        """Returns the command of a run of `_STEPS` steps."""
+        options: dict[str, object] = {
+            "batch_size": 96,
+            "num_epochs": 1,
+            "image_size": 64,
+            "log_every_steps": 1,
+            "checkpoint_every_epochs": 1,
+            "optimizer.learning_rate": 1e-4,
+            "optimizer.schedule": "constant",
+            "optimizer.warmup_epochs": 0.0,
+            **overrides,
+        }
+        if self._small:
+            options["model.backbone"] = "densenet_tiny"
+        return [
+            "launch",
+            f"--config={_ROOT / 'configs' / 'quickstart.py'}",
+            f"--workdir={self.workdir / run}",
+            *(f"--config.{key}={value}" for key, value in options.items()),
+        ]
+
+    def start(
+        self, arguments: list[str], *, on: str, environment: Mapping[str, str] = {}
+    ) -> subprocess.Popen[str]:
+        """Starts a stage on a platform of JAX."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "mlgcn_jax.cli", *arguments],
+            env={**os.environ, "JAX_PLATFORMS": on, **environment},
+            cwd=self.workdir,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str], *, status: int = 0) -> str:
+        """Returns all that a stage said.
+
+        Raises:
+            Failure: it ended with another status.
+        """
+        with process:
+            said, _ = process.communicate()
+        if process.returncode != status:
+            raise Failure(
+                f"{' '.join(map(str, process.args[3:5]))} ended with "
+                f"{process.returncode} instead of {status}: {said[-1500:]}"
+            )
+        return said
+
+    def run(self, arguments: list[str], *, on: str, **options: Any) -> str:
+        """Runs a stage to its end."""
+        status = options.pop("status", 0)
+        return self.finish(self.start(arguments, on=on, **options), status=status)
+
+    def exact(self) -> Mapping[str, str]:
+        """Returns the environment in which the device computes in float32."""
+        return _EXACT[self.device]
+
+    def losses(self, run: str) -> np.ndarray:
+        """Returns the training loss of each step of a run."""
+        lines = (self.workdir / run / "metrics.jsonl").read_text().splitlines()
+        named = [json.loads(line) for line in lines]
+        return np.array([line["loss"] for line in named if "loss" in line])
+
+
+def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the largest relative difference; infinite where steps are missing."""
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.max(np.abs(found / expected - 1)))
+
+
+def check_float32(stages: Stages) -> tuple[bool, str]:
+    """The losses of a float32 run are those of the CPU."""
+    stages.run(stages.train_arguments("cpu"), on="cpu")
+    stages.run(
+        stages.train_arguments("float32"),
+        on=stages.device,
+        environment=stages.exact(),
+    )
+    expected = stages.losses("cpu")
+    difference = largest_difference(stages.losses("float32"), expected)
+    found = f"{len(expected)} losses differ by {difference:.1e} at most"
+    passed = len(expected) == _STEPS and difference <= _LOSSES_FLOAT32
+    return passed, f"{found} (limit {_LOSSES_FLOAT32:.0e})"
+
+
+def check_bfloat16(stages: Stages) -> tuple[bool, str]:
+    """Those of a bfloat16 run are near them."""
+    options = {"model.dtype": "bfloat16"}
+    stages.run(stages.train_arguments("bfloat16", **options), on=stages.device)
+    expected = stages.losses("cpu")
+    difference = largest_difference(stages.losses("bfloat16"), expected)
+    return (
+        difference <= _LOSSES_BFLOAT16,
+        f"losses differ by {difference:.1e} at most (limit {_LOSSES_BFLOAT16:.0e})",
+    )
+
+
+def check_resume(stages: Stages) -> tuple[bool, str]:
+    """A run that is stopped and started again has the losses of one that is not."""
+    arguments = stages.train_arguments("resumed")
+    on = {"on": stages.device, "environment": stages.exact()}
+    process = stages.start(arguments, **on)
+    curve = stages.workdir / "resumed" / "metrics.jsonl"
+    while process.poll() is None and _num_lines(curve) < _STEPS // 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    stages.finish(process, status=_PREEMPTED)
+    stopped_after = _num_lines(curve)
+    stages.run(arguments, **on)
+    found, expected = stages.losses("resumed"), stages.losses("float32")
+    difference = largest_difference(found, expected)
+    return (
+        difference == 0 and stopped_after < _STEPS,
+        f"stopped after {stopped_after} of {_STEPS} steps, "
+        + ("the same bits" if difference == 0 else f"losses {difference:.1e} off"),
+    )
+
+
+def check_evaluation(stages: Stages) -> tuple[bool, str]:
+    """The device evaluates a run as the CPU does."""
+    folder = stages.workdir / "float32"
+    found = {}
+    for on in (stages.device, "cpu"):
+        environment = stages.exact() if on == stages.device else {}
+        stages.run(["evaluate", str(folder)], on=on, environment=environment)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        found[len(found)] = {
+            name: value for name, value in metrics.items() if isinstance(value, float)
+        }
+    device, cpu = found.values()
+    difference = max(abs(device[name] - cpu[name]) for name in cpu)
+    return (
+        len(cpu) > 0 and device.keys() == cpu.keys() and difference <= _METRICS,
+        f"{len(cpu)} metrics differ by {difference:.1e} at most (limit {_METRICS:.0e})",
+    )
+
+
+def check_shared_gpu(stages: Stages) -> tuple[bool, str]:
+    """Two processes that mpirun starts on one GPU are refused."""
+    said = stages.run(
+        stages.train_arguments("shared"),
+        on=stages.device,
+        environment={
+            "OMPI_COMM_WORLD_SIZE": "2",
+            "OMPI_COMM_WORLD_RANK": "1",
+            "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+            "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+            "OMPI_MCA_orte_hnp_uri": "1.0;tcp://127.0.0.1:40000",
+            **_UNSHARED[stages.device],
+        },
+        status=1,
+    )
+    line = said.strip().splitlines()[-1]
+    return "cannot be shared out evenly" in line, line
+
+
+def check_memory(stages: Stages) -> tuple[bool, str]:
+    """Too little memory is told in one line that says what to do."""
+    arguments = stages.train_arguments("large", **_TOO_LARGE[stages.device])
+    said = stages.run(
+        arguments,
+        on=stages.device,
+        environment={"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.02"},  # 1.6 GB of an H100's
+        status=1,
+    )
+    line = said.strip().splitlines()[-1]
+    return "use a smaller config.batch_size" in line, line
+
+
+CHECKS: tuple[Callable[[Stages], tuple[bool, str]], ...] = (
+    check_float32,
+    check_bfloat16,
+    check_resume,
+    check_evaluation,
+    check_shared_gpu,
+    check_memory,
+)
+
+
+def run_checks(stages: Stages) -> list[Finding]:
+    """Runs all of them, each whatever became of those before it."""
+    findings = []
+    for check in CHECKS:
+        name = check.__name__.removeprefix("check_")
+        start = time.perf_counter()
+        try:
+            passed, found = check(stages)
+        except (Failure, OSError, ValueError, KeyError) as error:
+            passed, found = False, f"{type(error).__name__}: {error}"
+        findings.append(Finding(name, passed, found, time.perf_counter() - start))
+        print(format_finding(findings[-1]), flush=True)
+    return findings
+
+
+def format_finding(finding: Finding) -> str:
+    """Returns a line of the table."""
+    state = "ok" if finding.passed else "FAILED"
+    return f"{finding.name:12} {state:6} {finding.seconds:5.0f} s  {finding.found}"
+
+
+def main(argv: list[str]) -> None:
+    """Runs the checks."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    stages = Stages(
+        pathlib.Path(_WORKDIR.value).resolve(),
+        device=_DEVICE.value,
+        small=_SMALL.value,
+    )
+    findings = run_checks(stages)
+    if _JSON.value:
+        content = [finding._asdict() for finding in findings]
+        pathlib.Path(_JSON.value).write_text(json.dumps(content, indent=2) + "\n")
+    sys.exit(0 if all(finding.passed for finding in findings) else 1)
+
+
+def _num_lines(path: pathlib.Path) -> int:
+    return path.read_text().count('"loss"') if path.exists() else 0
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Everything that a machine with a GPU can tell in eight minutes: tests/gpu/run.sh --help.
+#
+# Rehearsed without one in CI (tests/test_gpu_rehearsal.py); what differs on a GPU is
+# listed at the head of tests/gpu/checks.py.
+set -euo pipefail
+
+usage() {
+  cat <<'EOF'
+usage: tests/gpu/run.sh OUT [--wheels=DIR] [--device=cuda | tpu | cpu] [--small]
+
+  OUT       an empty folder for what is found: checks.json, benchmark.json, table.txt
+  --wheels  a folder that tests/gpu/make_wheels.sh made: for a machine without a network
+            whose own Python has JAX for the accelerator (and PyTorch, to be compared)
+  --device  where JAX computes, cuda by default
+  --small   a tiny model and no benchmark, to rehearse
+
+Without --wheels ./launch.sh installs what the locks say; MLGCN_EXTRA chooses cuda12 or
+cuda13.
+EOF
+}
+
+out='' wheels='' device=cuda small=''
+for argument in "$@"; do
+  case $argument in
+    --help) usage && exit ;;
+    --wheels=*) wheels=${argument#*=} ;;
+    --device=*) device=${argument#*=} ;;
+    --small) small=--small ;;
+    -*) usage >&2 && exit 2 ;;
+    *) out=$argument ;;
+  esac
+done
+[[ -n $out ]] || { usage >&2 && exit 2; }
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+if [[ -n $wheels ]]; then wheels=$(cd "$wheels" && pwd); fi
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+if [[ -n $wheels ]]; then
+  python3 -m venv --system-site-packages "$out/environment"
+  "$out/environment/bin/python" -m pip install --quiet --no-index --no-deps "$wheels"/*.whl
+  python=$out/environment/bin/python
+elif [[ $device == cpu ]]; then
+  python=$(command -v python)
+else
+  extra=${MLGCN_EXTRA:-$device}
+  MLGCN_EXTRA=${extra/#%cuda/cuda12} ./launch.sh setup
+  python=${VIRTUAL_ENV:-.venv}/bin/python
+  "$python" -m pip install --quiet -e '.[torch]'
+fi
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+
+status=0
+"$python" -m mlgcn_jax.cli doctor --json="$out/doctor.json" || status=$?
+"$python" tests/gpu/checks.py --device="$device" --workdir="$out/runs" \
+  --json="$out/checks.json" $small | tee "$out/table.txt" || status=$?
+if [[ -z $small ]]; then
+  "$python" -m mlgcn_jax.cli benchmark --measures=T,U,I,G,H --budget_s=240 \
+    --json="$out/benchmark.json" |
+    tee -a "$out/table.txt" || status=$?
+fi
+exit "$status"
