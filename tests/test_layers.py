@@ -143,6 +143,24 @@ def test_average_pool_leaves_an_odd_edge():
     np.testing.assert_array_equal(pooled, [[2.5, 4.5], [10.5, 12.5]])
 
 
+def test_a_bfloat16_kernel_s_gradient_is_summed_in_float32():
+    """Over 8,192 positions, of which each rounds by 2^-9."""
+    x = random_map(8, 32, 32, 64).astype(jnp.bfloat16)
+    weight = random_map(8, 32, 32, 32, seed=1).astype(jnp.bfloat16)
+
+    def loss(x, kernel):
+        y = layers.convolve(x, kernel) * weight
+        return y.astype(jnp.float32).sum()
+
+    kernel = random_map(1, 1, 64, 32).astype(jnp.bfloat16)
+    _, gradient = compiler.jit(jax.grad(loss, (0, 1)))(x, kernel)
+    gradient = np.asarray(gradient, np.float64)[0, 0]
+    values = (np.asarray(a, np.float64) for a in (x, weight))
+    expected = np.einsum("bhwc,bhwd->cd", *values)
+    atol = 0.006 * np.abs(expected).max()
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize(
     ("kernel_size", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)]
 )

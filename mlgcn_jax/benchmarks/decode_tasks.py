@@ -13,7 +13,13 @@ from mlgcn_jax.data import dataset
 Task = tuple[Callable[[], object], dict[str, float]]
 
 
-def decode(*, batch_size: int, image_size: int, folder: str) -> Task:
+def decode(
+    *,
+    batch_size: int,
+    image_size: int,
+    folder: str,
+    num_threads: int = cases.NUM_THREADS,
+) -> Task:
     """JPEG bytes in memory -> pixels, for the images that the others read.
 
     The quickest way there is: each thread has its share from the start, and decodes it
@@ -22,15 +28,15 @@ def decode(*, batch_size: int, image_size: int, folder: str) -> Task:
     del batch_size
     source = dataset.open_dataset(pathlib.Path(folder)).source("train")
     stored = [example["image"] for example in source]
-    pool = futures.ThreadPoolExecutor(cases.NUM_THREADS)
+    pool = futures.ThreadPoolExecutor(num_threads)
 
     def decode_share(first: int) -> None:
         pixels = np.empty((image_size, image_size, 3), np.uint8)
-        for data in stored[first :: cases.NUM_THREADS]:
+        for data in stored[first::num_threads]:
             simplejpeg.decode_jpeg(data, buffer=pixels)
 
     def task() -> None:
-        list(pool.map(decode_share, range(cases.NUM_THREADS)))
+        list(pool.map(decode_share, range(num_threads)))
 
     return task, {}
 

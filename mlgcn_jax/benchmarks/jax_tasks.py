@@ -167,7 +167,13 @@ def head(*, num_labels: int) -> Task:
     return lambda: jax.block_until_ready(gradient(params, graph)), {}
 
 
-def read(*, batch_size: int, image_size: int, folder: str) -> Task:
+def read(
+    *,
+    batch_size: int,
+    image_size: int,
+    folder: str,
+    num_threads: int = cases.NUM_THREADS,
+) -> Task:
     """One pass over a split, so that nothing is read ahead while others are timed."""
     data = dataset.open_dataset(pathlib.Path(folder))
 
@@ -177,7 +183,7 @@ def read(*, batch_size: int, image_size: int, folder: str) -> Task:
             "train",
             image_size=image_size,
             batch_size=batch_size,
-            num_threads=cases.NUM_THREADS,
+            num_threads=num_threads,
         )
         with contextlib.closing(batches):
             for _ in batches:

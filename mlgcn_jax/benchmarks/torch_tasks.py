@@ -149,14 +149,20 @@ class _Pictures(torch.utils.data.Dataset):
         return image, input_pipeline.multi_hot([example["labels"]], cases.NUM_LABELS)[0]
 
 
-def read(*, batch_size: int, image_size: int, folder: str) -> Task:
+def read(
+    *,
+    batch_size: int,
+    image_size: int,
+    folder: str,
+    num_threads: int = cases.NUM_THREADS,
+) -> Task:
     """One pass of a DataLoader with worker processes that stay."""
     source = dataset.open_dataset(pathlib.Path(folder)).source("train")
     loader = torch.utils.data.DataLoader(
         _Pictures(source, image_size),
         batch_size=batch_size,
         shuffle=True,
-        num_workers=cases.NUM_THREADS,
+        num_workers=num_threads,
         persistent_workers=True,
         multiprocessing_context="spawn",  # what reads array_record survives no fork
     )

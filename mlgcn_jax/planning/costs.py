@@ -6,6 +6,7 @@ import jax
 from jaxlib import xla_client
 
 from mlgcn_jax.planning import collectives
+from mlgcn_jax.training import memory
 
 
 class Costs(NamedTuple):
@@ -33,13 +34,9 @@ def of_compiled(compiled: jax.stages.Compiled) -> Costs:
     """
     program: Any = compiled.runtime_executable()
     analysis = compiled.cost_analysis() or _analyse(program.hlo_modules()[0])
-    memory: Any = compiled.memory_analysis()  # None on no platform of ours
     return Costs(
         bytes_accessed=analysis["bytes accessed"],
-        peak_bytes=memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes,
+        peak_bytes=memory.peak_bytes(compiled),
         collectives=collectives.in_program(compiled.as_text() or ""),
     )
 

@@ -1,6 +1,5 @@
 """Config + topology -> what a train step costs there, and what it is bound by."""
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ from mlgcn_jax.planning import (
 )
 from mlgcn_jax.runs import jax_settings, train_state
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import config_ranges, optimizer, train_step
+from mlgcn_jax.training import config_ranges, memory, optimizer, train_step
 
 Plan = dict[str, Any]
 
@@ -125,10 +124,7 @@ def _compile(
 ) -> _Compiled:
     lowered, state = lower(config, topology, mesh, sizes)
     flops = costs.count_flops(lowered)
-    state_bytes = sum(
-        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
-        for x in jax.tree.leaves(state)
-    )
+    state_bytes = memory.bytes_of(state)
     # Without a GPU nothing can be timed, so the variants of a kernel are not tried.
     options: Any = (
         {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None

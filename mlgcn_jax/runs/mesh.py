@@ -92,6 +92,13 @@ def put_batch(rows: T, batch_size: int, mesh: Mesh) -> T:
         )
 
 
+def shapes_of(tree: T) -> T:
+    """Returns shapes and shardings in the place of arrays on devices."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
+    )
+
+
 def take_home(tree: T, mesh: Mesh) -> T:
     """Returns arrays of all processes whole on every device of this one's mesh.
 

@@ -73,8 +73,15 @@ def train_and_evaluate(
         signs = stack.enter_context(
             vital_signs.shown(folder, stuck_after_s=config.stuck_after_s)
         )
-        with memory.exhaustion_told():
-            _train(config, folder, interrupted, signs, profile_steps or range(0))
+        with memory.exhaustion_told() as exhaustion:
+            _train(
+                config,
+                folder,
+                interrupted,
+                signs,
+                profile_steps or range(0),
+                exhaustion,
+            )
         stopped = interrupted.signal is not None
         signs.enter(heartbeats.STOPPED if stopped else heartbeats.FINISHED)
     return interrupted.signal
@@ -86,6 +93,7 @@ def _train(
     interrupted: interruption.Interruption,
     signs: vital_signs.VitalSigns,
     profile_steps: range,
+    exhaustion: memory.Exhaustion,
 ) -> None:
     # --- Devices and dataset ---
     mesh = meshes.create_mesh(label_shards=config.label_shards)
@@ -243,6 +251,13 @@ def _train(
                 batch = next(batches)
                 data_wait_s = time.perf_counter() - wait_start
                 batch = meshes.put_batch(batch, config.batch_size, mesh)
+                if exhaustion.step is None:
+                    exhaustion.step = memory.Step(
+                        step_fn,
+                        meshes.shapes_of((state, batch, graph)),
+                        batch_size=config.batch_size,
+                        multiple_of=mesh.size * config.accumulation_steps,
+                    )
                 state, step_metrics = step_fn(state, batch, graph)
                 step += 1
                 reporter.add(step_metrics, data_wait_s=data_wait_s)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that a machine with a GPU can tell in eight minutes: tests/gpu/run.sh --help.
+# What a machine with a GPU or a TPU can tell in some minutes: tests/gpu/run.sh --help.
 #
 # Rehearsed without one in CI (tests/test_gpu_rehearsal.py); what differs on a GPU is
 # listed at the head of tests/gpu/checks.py.
@@ -16,7 +16,7 @@ usage: tests/gpu/run.sh OUT [--wheels=DIR] [--device=cuda | tpu | cpu] [--small]
   --small   a tiny model and no benchmark, to rehearse
 
 Without --wheels ./launch.sh installs what the locks say; MLGCN_EXTRA chooses cuda12 or
-cuda13.
+cuda13. A TPU is asked the same, but for the benchmark: PyTorch is not compared there.
 EOF
 }
 
@@ -44,10 +44,10 @@ if [[ -n $wheels ]]; then
 elif [[ $device == cpu ]]; then
   python=$(command -v python)
 else
-  extra=${MLGCN_EXTRA:-$device}
-  MLGCN_EXTRA=${extra/#%cuda/cuda12} ./launch.sh setup
+  case $device in cuda) extra=cuda12 ;; tpu) extra=tpu ;; esac
+  ./launch.sh setup "${MLGCN_EXTRA:-$extra}"
   python=${VIRTUAL_ENV:-.venv}/bin/python
-  "$python" -m pip install --quiet -e '.[torch]'
+  if [[ $device == cuda ]]; then "$python" -m pip install --quiet -e '.[torch]'; fi
 fi
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
@@ -55,8 +55,8 @@ status=0
 "$python" -m mlgcn_jax.cli doctor --json="$out/doctor.json" || status=$?
 "$python" tests/gpu/checks.py --device="$device" --workdir="$out/runs" \
   --json="$out/checks.json" $small | tee "$out/table.txt" || status=$?
-if [[ -z $small ]]; then
-  "$python" -m mlgcn_jax.cli benchmark --measures=T,U,I,G,H --budget_s=240 \
+if [[ $device == cuda && -z $small ]]; then
+  "$python" -m mlgcn_jax.cli benchmark --measures=T,U,I,P,G,H --budget_s=240 \
     --json="$out/benchmark.json" |
     tee -a "$out/table.txt" || status=$?
 fi
