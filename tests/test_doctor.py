@@ -64,7 +64,8 @@ def not_ok(file: pathlib.Path) -> list[tuple[int, str, str, str]]:
     return [
         (f["process"], f["status"], f["part"], f["name"])
         for f in json.loads(file.read_text())["findings"]
-        if f["status"] != "ok"
+        # What is known of this release of JAX is not of this machine.
+        if f["status"] != "ok" and f["part"] != "known"
     ]
 
 

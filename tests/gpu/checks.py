@@ -14,6 +14,7 @@ little memory. Ends with 1 where one fails; JSON and a table say what was found.
 * a batch is larger than this machine's memory, and not than the card's.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -25,12 +26,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags
-
-_DEVICE = flags.DEFINE_enum("device", "cuda", ["cuda", "tpu", "cpu"], "Of JAX.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "An empty folder.", required=True)
-_JSON = flags.DEFINE_string("json", None, "JSON file for what was found.")
-_SMALL = flags.DEFINE_boolean("small", False, "A tiny model, for a rehearsal.")
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # The same bits twice; products in float32, not TF32 (GPUs) or bfloat16 (TPUs).
@@ -298,20 +293,22 @@ def format_finding(finding: Finding) -> str:
     return f"{finding.name:12} {state:6} {finding.seconds:5.0f} s  {finding.found}"
 
 
-def main(argv: list[str]) -> None:
-    """Runs the checks."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+def main() -> int:
+    """Runs the checks; returns the exit status."""
+    parser = argparse.ArgumentParser(description="See the head of this file.")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "tpu", "cpu"])
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--small", action="store_true")
+    options = parser.parse_args()
     stages = Stages(
-        pathlib.Path(_WORKDIR.value).resolve(),
-        device=_DEVICE.value,
-        small=_SMALL.value,
+        options.workdir.resolve(), device=options.device, small=options.small
     )
     findings = run_checks(stages)
-    if _JSON.value:
+    if options.json:
         content = [finding._asdict() for finding in findings]
-        pathlib.Path(_JSON.value).write_text(json.dumps(content, indent=2) + "\n")
-    sys.exit(0 if all(finding.passed for finding in findings) else 1)
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    return 0 if all(finding.passed for finding in findings) else 1
 
 
 def _num_lines(path: pathlib.Path) -> int:
@@ -319,4 +316,4 @@ def _num_lines(path: pathlib.Path) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main())
