@@ -22,7 +22,7 @@ if [[ ! -x $root/usr/bin/python3 ]]; then
   debootstrap --variant=minbase --include=ca-certificates,git,procps,python3-venv \
     "$suite" "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
 fi
-cp /etc/resolv.conf "$root/etc/resolv.conf"
+cp /etc/resolv.conf /etc/hosts "$root/etc/" # processes find each other by this host's name
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" # a proxy's among them
 
 mounted=()

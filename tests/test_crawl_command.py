@@ -164,16 +164,16 @@ def test_a_signal_ends_the_run_cleanly_and_the_next_goes_on(tmp_path, number, ex
     works = world.made_up(60)
     with server.FakePixiv(works, latency_s=0.05) as site:
         crawl_runs.list_works(tmp_path, site.url)
-        words = ("fetch", tmp_path, *at(site), "--image_interval_s=0.5")
+        words = ("fetch", tmp_path, *at(site), "--image_interval_s=0.05")
         with start(*words) as process:
-            _wait_for_pictures(tmp_path, 5)
+            _wait_for_pictures(tmp_path, 10)
             process.send_signal(number)
             _, error = process.communicate(timeout=60)
         assert process.returncode == expected
         assert "Traceback" not in error
         query = "SELECT work_id FROM picture WHERE state = 'done'"
         done = {id_ for (id_,) in crawl_runs.rows(tmp_path, query)}
-        assert 5 <= len(done) < 60
+        assert 10 <= len(done) < 60
         site.wait_until_idle()
         site.requests.clear()
         crawl_runs.fetch(tmp_path, site.url)
