@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
 def make_config(dtype: str = "float32") -> config_dict.ConfigDict:
     """Returns the default config, the paper's model and optimiser, in a precision."""
-    config = default.get_config()
+    config: config_dict.ConfigDict = default.get_config()
     config.model.dtype = dtype
     return config
 

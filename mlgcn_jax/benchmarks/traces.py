@@ -2,7 +2,7 @@
 
 import collections
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -59,6 +59,6 @@ def most_expensive(folder: pathlib.Path, *, most: int) -> list[Kernel]:
     ]
 
 
-def _is_operation(event: jax.profiler.ProfileEvent) -> bool:
-    """Whether an event of a thread is an operation of HLO, not the runtime's own."""
+def _is_operation(event: Any) -> bool:
+    """Whether a `ProfileEvent` is an operation of HLO, and not the runtime's own."""
     return any(name == "hlo_op" for name, _ in event.stats)
