@@ -78,8 +78,10 @@ def test_the_numbers_are_the_same_and_memory_is_less(make, platform):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=atol)
 
     jax.tree.map(assert_near, results[1], results[0])
-    # XLA of 0.10.1 orders the CPU's form so that little is gained (5 %; 0.10.2: 20 %).
-    most = 1.0 if platform == "cpu" else 0.8
+    # On CPUs XLA of 0.10.1 needs a fifth less without remat than that of 0.12 (2.37 and
+    # 3.06 MB) and about the same with it (2.25 and 2.41): there is less to gain.
+    old_cpu = platform == "cpu" and jax.__version_info__ < (0, 11)
+    most = 0.95 if old_cpu else 0.8
     assert bytes_needed[1] < most * bytes_needed[0]
 
 
