@@ -15,8 +15,8 @@ from run_logs import curves, final_state
 from mlgcn_jax.runs import checkpoints, run_folder
 
 # 70 steps so small that rounding stays rounding. At 1e-4 the runs agree to 2e-7 for 14
-# steps; then a maximum falls on the other side of its rounding in one of them, and Adam,
-# which divides by the gradients' size, doubles that at every step.
+# steps; then in one of them a maximum falls on the other side of its rounding, and
+# Adam, which divides by the size of the gradients, doubles that at every step.
 LONG = ("--config.num_epochs=10", "--config.optimizer.learning_rate=2e-5")
 
 
