@@ -6,6 +6,8 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
+import types
 
 import numpy as np
 import pytest
@@ -29,7 +31,8 @@ def test_the_whole_script(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     findings = json.loads((tmp_path / "out" / "checks.json").read_text())
     assert [finding["name"] for finding in findings] == [
-        check.__name__.removeprefix("check_") for check in checks.CHECKS
+        check.__name__.removeprefix("check_")
+        for check in (*checks.CHECKS, checks.check_shared_gpu)
     ]
     assert all(finding["passed"] for finding in findings)
     # Sums that round otherwise: the comparison would see a difference.
@@ -61,6 +64,8 @@ def write_losses(stages, run: str, losses: list[float]) -> None:
 
 def test_a_curve_that_parts_from_the_cpu_s_fails(stages, monkeypatch):
     monkeypatch.setattr(stages, "run", lambda *_, **__: "")
+    ended = types.SimpleNamespace(finish=lambda: "")
+    monkeypatch.setattr(stages, "start", lambda *_, **__: ended)
     losses = [1 / step for step in range(1, 22)]
     write_losses(stages, "cpu", losses)
     write_losses(stages, "float32", losses)
@@ -83,7 +88,20 @@ def test_a_check_that_breaks_does_not_end_the_others(stages, monkeypatch, capsys
     monkeypatch.setattr(
         checks, "CHECKS", (check_broken, lambda _: (True, "all is well"))
     )
+    stages.device = "tpu"  # which has no further ones
     broken, other = checks.run_checks(stages)
-    assert not broken.passed and "no-such-stage ended with 2" in broken.found
+    assert not broken.passed
+    assert "01_no-such-stage.txt ended with 2 instead of 0" in broken.found
     assert other.passed
     assert "FAILED" in capsys.readouterr().out
+
+
+def test_a_stage_that_hangs_is_ended(tmp_path):
+    said = tmp_path / "said.txt"
+    with said.open("w") as output:
+        process = subprocess.Popen(["sleep", "600"], stdout=output)
+    stage = checks.Stage(process, said, deadline=time.monotonic() + 0.1)
+    stage.wait_until(lambda: False)
+    with pytest.raises(checks.Failure, match="ended with -9 instead of 0"):
+        stage.finish()
+    assert process.poll() is not None

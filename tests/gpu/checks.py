@@ -5,12 +5,13 @@
 Every check runs the stages as users do, in processes of their own, on the shipped
 sample: the same curve as on the CPU (float32; bfloat16 within what it rounds), a run
 that is stopped and goes on, the same evaluation, two processes that see one GPU, too
-little memory. Ends with 1 where one fails; JSON and a table say what was found.
+little memory. Ends with 1 where one fails; JSON and a table say what was found, DIR
+holds the runs and what each stage said.
 
 `--device=cpu --small` rehearses all of it without an accelerator, in CI. Then:
 
 * the "device" is the CPU with YNNPACK off, so that sums round otherwise;
-* two processes see three GPUs that are not there, instead of one that is;
+* four processes see three GPUs that are not there, instead of two that see one;
 * a batch is larger than this machine's memory, and not than the card's.
 """
 
@@ -23,9 +24,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from mlgcn_jax.runs import machine
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # The same bits twice; products in float32, not TF32 (GPUs) or bfloat16 (TPUs).
@@ -37,13 +40,8 @@ _EXACT = {
     "tpu": {"JAX_DEFAULT_MATMUL_PRECISION": "float32"},
     "cpu": {"XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type="},
 }
-# With which two processes see GPUs that they cannot share; on a machine with one GPU
-# nothing has to be set.
-_UNSHARED = {
-    "cuda": {},
-    "tpu": {},
-    "cpu": {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0,1,2"},
-}
+# GPUs that a machine without any is said to have, so that nobody can share them.
+_NOT_THERE = {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0,1,2"}
 # More than 1.6 GB of a GPU; more than any machine has.
 _LARGE: Mapping[str, object] = {"batch_size": 1_000, "image_size": 256}
 _TOO_LARGE: Mapping[str, Mapping[str, object]] = {
@@ -56,6 +54,7 @@ _LOSSES_BFLOAT16 = 5e-2  # of one step; a product of bfloat16 rounds by 2^-9
 _METRICS = 1e-3
 _STEPS = 21  # 2,015 pictures in batches of 96
 _PREEMPTED = 75
+_STAGE_S = 300  # after which a stage hangs
 
 
 class Finding(NamedTuple):
@@ -78,6 +77,44 @@ class Failure(Exception):
     """A stage ended otherwise than it should; with the end of what it said."""
 
 
+class Stage:
+    """A stage that was started."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], said: pathlib.Path, *, deadline: float
+    ):
+        """Takes the file that it writes to, and when it should have ended."""
+        self.process = process
+        self._said = said
+        self._deadline = deadline
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits until something is so, or it has ended, or its time is over."""
+        while self.process.poll() is None and not condition():
+            if time.monotonic() > self._deadline:
+                return
+            time.sleep(0.01)
+
+    def finish(self, status: int = 0) -> str:
+        """Returns all that it said.
+
+        Raises:
+            Failure: it ended with another status, or does not end.
+        """
+        try:
+            found = self.process.wait(self._deadline - time.monotonic())
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            found = self.process.wait()
+        said = self._said.read_text(errors="replace")
+        if found != status:
+            raise Failure(
+                f"{self._said.name} ended with {found} instead of {status}: "
+                f"{said[-1500:]}"
+            )
+        return said
+
+
 class Stages:
     """Runs stages in the folder `workdir`, on the device or on the CPU."""
 
@@ -87,6 +124,7 @@ class Stages:
         self.workdir = workdir
         self.device = device
         self._small = small
+        self._num_stages = 0
 
     def train_arguments(self, run: str, **overrides: object) -> list[str]:
         """Returns the command of a run of `_STEPS` steps."""
@@ -111,37 +149,40 @@ class Stages:
         ]
 
     def start(
-        self, arguments: list[str], *, on: str, environment: Mapping[str, str] = {}
-    ) -> subprocess.Popen[str]:
-        """Starts a stage on a platform of JAX."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "mlgcn_jax.cli", *arguments],
-            env={**os.environ, "JAX_PLATFORMS": on, **environment},
-            cwd=self.workdir,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self,
+        arguments: list[str],
+        *,
+        on: str,
+        environment: Mapping[str, str | None] = {},
+    ) -> Stage:
+        """Starts a stage on a platform of JAX; None takes a variable away."""
+        variables = {**os.environ, "JAX_PLATFORMS": on, **environment}
+        self._num_stages += 1
+        said = self.workdir / f"{self._num_stages:02}_{arguments[0]}.txt"
+        with said.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mlgcn_jax.cli", *arguments],
+                env={name: v for name, v in variables.items() if v is not None},
+                cwd=self.workdir,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        return Stage(process, said, deadline=time.monotonic() + _STAGE_S)
 
-    def finish(self, process: subprocess.Popen[str], *, status: int = 0) -> str:
-        """Returns all that a stage said.
+    def run(
+        self,
+        arguments: list[str],
+        *,
+        on: str,
+        environment: Mapping[str, str | None] = {},
+        status: int = 0,
+    ) -> str:
+        """Runs a stage to its end; returns what it said.
 
         Raises:
-            Failure: it ended with another status.
+            Failure: it ended with another status, or does not end.
         """
-        with process:
-            said, _ = process.communicate()
-        if process.returncode != status:
-            raise Failure(
-                f"{' '.join(map(str, process.args[3:5]))} ended with "
-                f"{process.returncode} instead of {status}: {said[-1500:]}"
-            )
-        return said
-
-    def run(self, arguments: list[str], *, on: str, **options: Any) -> str:
-        """Runs a stage to its end."""
-        status = options.pop("status", 0)
-        return self.finish(self.start(arguments, on=on, **options), status=status)
+        return self.start(arguments, on=on, environment=environment).finish(status)
 
     def exact(self) -> Mapping[str, str]:
         """Returns the environment in which the device computes in float32."""
@@ -163,12 +204,13 @@ def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 def check_float32(stages: Stages) -> tuple[bool, str]:
     """The losses of a float32 run are those of the CPU."""
-    stages.run(stages.train_arguments("cpu"), on="cpu")
+    of_cpu = stages.start(stages.train_arguments("cpu"), on="cpu")
     stages.run(
         stages.train_arguments("float32"),
         on=stages.device,
         environment=stages.exact(),
     )
+    of_cpu.finish()
     expected = stages.losses("cpu")
     difference = largest_difference(stages.losses("float32"), expected)
     found = f"{len(expected)} losses differ by {difference:.1e} at most"
@@ -192,13 +234,12 @@ def check_resume(stages: Stages) -> tuple[bool, str]:
     """A run that is stopped and started again has the losses of one that is not."""
     arguments = stages.train_arguments("resumed")
     on = {"on": stages.device, "environment": stages.exact()}
-    process = stages.start(arguments, **on)
+    stage = stages.start(arguments, **on)
     curve = stages.workdir / "resumed" / "metrics.jsonl"
-    while process.poll() is None and _num_lines(curve) < _STEPS // 2:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    stages.finish(process, status=_PREEMPTED)
-    stopped_after = _num_lines(curve)
+    stage.wait_until(lambda: _num_losses(curve) >= _STEPS // 2)
+    stage.process.send_signal(signal.SIGTERM)
+    stage.finish(_PREEMPTED)
+    stopped_after = _num_losses(curve)
     stages.run(arguments, **on)
     found, expected = stages.losses("resumed"), stages.losses("float32")
     difference = largest_difference(found, expected)
@@ -212,34 +253,39 @@ def check_resume(stages: Stages) -> tuple[bool, str]:
 def check_evaluation(stages: Stages) -> tuple[bool, str]:
     """The device evaluates a run as the CPU does."""
     folder = stages.workdir / "float32"
-    found = {}
-    for on in (stages.device, "cpu"):
-        environment = stages.exact() if on == stages.device else {}
+
+    def metrics(on: str, environment: Mapping[str, str]) -> dict[str, float]:
         stages.run(["evaluate", str(folder)], on=on, environment=environment)
-        metrics = json.loads((folder / "metrics.json").read_text())
-        found[len(found)] = {
-            name: value for name, value in metrics.items() if isinstance(value, float)
-        }
-    device, cpu = found.values()
+        found = json.loads((folder / "metrics.json").read_text())
+        return {name: x for name, x in found.items() if isinstance(x, float)}
+
+    device = metrics(stages.device, stages.exact())
+    cpu = metrics("cpu", {})
+    if not cpu or device.keys() != cpu.keys():
+        return False, f"metrics of the device {[*device]}, of the CPU {[*cpu]}"
     difference = max(abs(device[name] - cpu[name]) for name in cpu)
     return (
-        len(cpu) > 0 and device.keys() == cpu.keys() and difference <= _METRICS,
+        difference <= _METRICS,
         f"{len(cpu)} metrics differ by {difference:.1e} at most (limit {_METRICS:.0e})",
     )
 
 
 def check_shared_gpu(stages: Stages) -> tuple[bool, str]:
-    """Two processes that mpirun starts on one GPU are refused."""
+    """Of processes that mpirun starts, one more than there are GPUs is refused."""
+    if stages.device == "cpu":
+        size, gpus = 4, _NOT_THERE
+    else:
+        size, gpus = machine.Machine().num_gpus() + 1, {"CUDA_VISIBLE_DEVICES": None}
     said = stages.run(
         stages.train_arguments("shared"),
         on=stages.device,
         environment={
-            "OMPI_COMM_WORLD_SIZE": "2",
+            "OMPI_COMM_WORLD_SIZE": str(size),
             "OMPI_COMM_WORLD_RANK": "1",
-            "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+            "OMPI_COMM_WORLD_LOCAL_SIZE": str(size),
             "OMPI_COMM_WORLD_LOCAL_RANK": "1",
             "OMPI_MCA_orte_hnp_uri": "1.0;tcp://127.0.0.1:40000",
-            **_UNSHARED[stages.device],
+            **gpus,
         },
         status=1,
     )
@@ -257,8 +303,9 @@ def check_memory(stages: Stages) -> tuple[bool, str]:
         status=1,
     )
     line = said.strip().splitlines()[-1]
-    # A CPU does not say how much it may take, so nor which batch would fit.
-    wanted = "" if stages.device == "cpu" else " (about "
+    # Only of a GPU it is known which batch would fit: a CPU does not say how much it
+    # may take, and what does not fit on a TPU does not compile.
+    wanted = " (about " if stages.device == "cuda" else ""
     return f"use a smaller config.batch_size{wanted}" in line, line
 
 
@@ -267,7 +314,6 @@ CHECKS: tuple[Callable[[Stages], tuple[bool, str]], ...] = (
     check_bfloat16,
     check_resume,
     check_evaluation,
-    check_shared_gpu,
     check_memory,
 )
 
@@ -275,7 +321,8 @@ CHECKS: tuple[Callable[[Stages], tuple[bool, str]], ...] = (
 def run_checks(stages: Stages) -> list[Finding]:
     """Runs all of them, each whatever became of those before it."""
     findings = []
-    for check in CHECKS:
+    of_gpus = () if stages.device == "tpu" else (check_shared_gpu,)
+    for check in (*CHECKS, *of_gpus):
         name = check.__name__.removeprefix("check_")
         start = time.perf_counter()
         try:
@@ -311,7 +358,7 @@ def main() -> int:
     return 0 if all(finding.passed for finding in findings) else 1
 
 
-def _num_lines(path: pathlib.Path) -> int:
+def _num_losses(path: pathlib.Path) -> int:
     return path.read_text().count('"loss"') if path.exists() else 0
 
 
