@@ -16,7 +16,7 @@ from absl import app, flags
 
 from configs import paper
 from mlgcn_jax.models import adjacency_product
-from mlgcn_jax.planning import chips, dataset_sizes, devices, plan
+from mlgcn_jax.planning import chips, dataset_sizes, devices, steps
 
 _TOPOLOGY = flags.DEFINE_string("topology", "h100:1", "As for `mlgcn plan`.")
 _BACKBONE = flags.DEFINE_string("backbone", "densenet121", "A name of the registry.")
@@ -45,9 +45,9 @@ def main(argv: list[str]) -> None:
     num_labels = _NUM_LABELS.value
     num_edges = num_labels * min(num_labels - 1, 40)
     sizes = dataset_sizes.assumed(num_labels=num_labels, num_edges=num_edges)
-    lowered, _ = plan.lower(config, topology, mesh, sizes)
-    is_gpu = topology.chip.platform == "gpu"
-    options = {"xla_gpu_autotune_level": 0} if is_gpu else None
+    platform = topology.chip.platform
+    lowered = steps.lower(config, mesh, sizes, platform=platform).step
+    options = {"xla_gpu_autotune_level": 0} if platform == "gpu" else None
     hlo = lowered.compile(compiler_options=options).as_text()
     found = in_program(hlo)
     print(

@@ -16,7 +16,7 @@ from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.models import layers, multi_label_model, torch_weights
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import losses, optimizer, train_step
+from mlgcn_jax.training import losses, program
 
 
 class Case(NamedTuple):
@@ -110,24 +110,14 @@ def train(
 ) -> tuple[list[float], dict[str, np.ndarray]]:
     """Losses of the real train step, and the weights after it by PyTorch's names."""
     case.config.optimizer.learning_rate = learning_rate
-    schedule = optimizer.create_schedule(case.config, steps_per_epoch=1, num_steps=1)
-    tx = optimizer.create_optimizer(case.config, schedule, steps_per_epoch=1)
-    step = train_step.create_train_step(
-        case.config,
-        case.graphdef,
-        tx,
-        schedule,
-        case.mesh,
-        num_labels=golden_case.NUM_LABELS,
-    )
-    state = train_state.create_train_state(
-        case.config, tx, case.mesh, num_labels=golden_case.NUM_LABELS
+    made = program.create_program(
+        case.config, case.mesh, num_labels=golden_case.NUM_LABELS
     )
     copied = compiler.jit(lambda tree: jax.tree.map(jnp.copy, tree))(case.variables)
-    state = state._replace(variables=copied)
+    state = made.create_state()._replace(variables=copied)
     batch = jax.device_put(case.batch._asdict(), meshes.batch_sharded(case.mesh))
     history = []
     for _ in range(num_steps):
-        state, metrics = step(state, batch, place_graph(case))
+        state, metrics = made.step(state, batch, place_graph(case))
         history.append(float(metrics["loss"]))
     return history, torch_weights.to_torch(*state.variables)

@@ -7,7 +7,7 @@ import crawl_folders
 
 from mlgcn_jax.runs import checkpoints, run_folder, train_state
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import optimizer
+from mlgcn_jax.training import program
 
 TINY_CONFIG = pathlib.Path(__file__).parent / "tiny_config.py"
 
@@ -20,12 +20,8 @@ def curves(workdir: pathlib.Path) -> list[dict]:
 def restored_state(config, directory: pathlib.Path, step: int):
     """The whole train state of a checkpoint."""
     mesh = meshes.create_mesh()
-    schedule = optimizer.create_schedule(config, steps_per_epoch=5, num_steps=200)
-    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
-    abstract = train_state.abstract_train_state(
-        config, tx, mesh, num_labels=len(crawl_folders.LABELS)
-    )
-    return checkpoints.restore_train_state(directory, step, abstract)
+    made = program.create_program(config, mesh, num_labels=len(crawl_folders.LABELS))
+    return checkpoints.restore_train_state(directory, step, made.abstract_state())
 
 
 def final_state(workdir: pathlib.Path) -> train_state.TrainState:

@@ -244,7 +244,7 @@ def test_no_step_for_a_gpu_scatters_floats(backbone, dtype):
 def test_validation_scatters_no_floats():
     case = Case(configurations.tiny(), meshes.create_mesh(), 200)
     variables = case.abstract_state().variables
-    _, _, graphdef = case.create()
+    graphdef = case.program().graphdef
     scorer = scoring.Scorer(graphdef, case.mesh, image_size=32, batch_size=8)
     image = jax.ShapeDtypeStruct((8, 32, 32, 3), jnp.uint8)
     lowered = scorer._fold.lower(variables, case.graph())

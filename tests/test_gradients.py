@@ -67,7 +67,7 @@ def test_batch_norm_sees_each_micro_batch_after_the_other():
     """The oracle: one micro-batch by hand after the other, and the mean of both."""
     case = make_case(2, num_devices=1)
     state, _ = case.train(0)
-    _, _, graphdef = case.create()
+    graphdef = case.program().graphdef
 
     def gradient_of(accumulation_steps: int):
         return jax.jit(

@@ -139,7 +139,7 @@ def test_scores_of_split_labels_are_the_same():
     def scores(label_shards: int) -> np.ndarray:
         case = make_case("gcn", label_shards, num_labels=23)
         state, _ = case.train(0)
-        _, _, graphdef = case.create()
+        graphdef = case.program().graphdef
         scorer = scoring.Scorer(graphdef, case.mesh, image_size=32, batch_size=8)
         scorer.load(state.variables, case.graph_on_devices())
         return scorer(case.batch()["image"][:5])

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mlgcn_jax.devices import program_memory
 from mlgcn_jax.training import memory, train, train_step
 
 
@@ -32,7 +33,7 @@ def test_other_errors_pass():
 def told(monkeypatch, *, limit: int | None) -> str:
     """What is said of 100 images, 11,000 bytes, 1,000 of them the state, that fail."""
     monkeypatch.setattr(memory, "device_bytes", lambda: limit)
-    monkeypatch.setattr(memory, "peak_bytes", lambda _: 11_000)
+    monkeypatch.setattr(program_memory, "peak_bytes", lambda _: 11_000)
     with pytest.raises(memory.OutOfMemoryError) as info:
         with memory.exhaustion_told() as exhaustion:
             state = jax.device_put(jnp.zeros(250), jax.devices()[0])

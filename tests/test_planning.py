@@ -25,6 +25,7 @@ from mlgcn_jax.planning import (
     plan,
     plan_text,
     roofline,
+    steps,
 )
 from mlgcn_jax.runs import mesh as meshes
 
@@ -52,7 +53,7 @@ def test_topology(text, name, shape, num_chips):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tpu:8", "no chip 'tpu'; use one of v5e, v5p, v6e, a100, h100"),
+        ("tpu:8", "no chip 'tpu'; use one of v5e, v5p, v6e, a100, h100, h200"),
         ("v5e", "expected numbers after the chip"),
         ("h100:", "expected numbers after the chip"),
         ("h100:0", "expected numbers after the chip"),
@@ -109,7 +110,7 @@ def test_roofline_by_hand():
         topology,
         costs.Costs(819e6, 3 * 2**30, ()),  # 1 ms
         flops=4 * 197e9 * 0.5,  # 0.5 ms on 4 chips
-        state_bytes=2**30,
+        memory=steps.Memory(2**29, 2**29, 0, 0),
         batch_size=8,
     )
     np.testing.assert_allclose(estimate["images_per_s_bound"], 8 / 1e-3)
@@ -122,7 +123,7 @@ def test_roofline_by_hand():
         topology,
         costs.Costs(819e5, 17 * 2**30, ()),
         flops=4 * 197e9,
-        state_bytes=0,
+        memory=steps.Memory(0, 0, 0, 0),
         batch_size=4,
     )
     np.testing.assert_allclose(faster["images_per_s_bound"], 4 / 1e-3)
@@ -139,7 +140,7 @@ def test_messages_can_be_the_bound():
         topology,
         costs.Costs(819e6, 2**30, (message, message)),  # 1 ms
         flops=1.0,
-        state_bytes=0,
+        memory=steps.Memory(0, 0, 0, 0),
         batch_size=8,
     )
     assert estimate["bound_by"] == "messages"
@@ -185,6 +186,42 @@ def test_plan_of_a_train_step(tiny_plan):
     json.dumps(tiny_plan)
 
 
+def test_what_the_memory_is_for(tiny_plan):
+    """A graph of 6 labels has 36 edges of 16 bytes, and 6 x 20 embeddings of 4."""
+    parts = dict(tiny_plan["memory_per_chip"])
+    assert parts["graph"] == 36 * 16 + 6 * configurations.tiny().graph.embedding_dim * 4
+    # Adam has two moments of each parameter; running statistics have none.
+    assert 1.8 * parts["parameters"] < parts["optimizer"] < 2 * parts["parameters"]
+    of_head = parts.pop("head_temporaries")
+    assert 0 < of_head < parts["rest"]
+    assert sum(parts.values()) == tiny_plan["peak_bytes_per_chip"]
+
+
+def test_the_head_of_many_labels_needs_more():
+    def of_head(num_labels: int) -> int:
+        config = configurations.tiny(batch_size=8)
+        sizes = dataset_sizes.assumed(num_labels=num_labels)
+        mesh = meshes.create_mesh()
+        compiled = steps.compile_step(config, mesh, sizes, platform="cpu")
+        return compiled.memory.head_temporaries
+
+    assert of_head(500) > 20 * of_head(6)
+
+
+@pytest.mark.parametrize(
+    ("device_kind", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("TPU v5 lite", "v5e"),
+        ("TPU v5", "v5p"),
+        ("NVIDIA H100 PCIe", None),  # another card, with other figures
+        ("cpu", None),
+    ],
+)
+def test_a_device_that_is_a_known_chip(device_kind, name):
+    assert chips.of_device(device_kind) == (name and chips.CHIPS[name])
+
+
 def test_plan_as_a_table(tiny_plan):
     table = plan_text.format_plan(tiny_plan)
     for part in (
@@ -192,6 +229,7 @@ def test_plan_as_a_table(tiny_plan):
         "h100:1x8 (2 a chip)",
         "GB an image",
         "bound by memory traffic",
+        "parameters 0.00, optimiser 0.00, label graph 0.00",
         "450 / 50 GB/s",
         "an epoch of 160 images",
         "extrapolated from this batch",
@@ -233,13 +271,10 @@ def test_a_plan_takes_the_form_of_its_platform():
     """On CPUs 1x1 convolutions are products, and so are the gradients of blocks."""
 
     def count_convolutions() -> int:
-        lowered, _ = plan.lower(
-            configurations.tiny(),
-            chips.parse_topology("v5e:2x4"),
-            meshes.create_mesh(),
-            SIZES,
+        lowered = steps.lower(
+            configurations.tiny(), meshes.create_mesh(), SIZES, platform="tpu"
         )
-        return lowered.as_text().count("stablehlo.convolution")
+        return lowered.step.as_text().count("stablehlo.convolution")
 
     # Stem, four dense layers of two, a transition; forward and kernels' gradients.
     assert count_convolutions() >= 2 * (1 + 4 * 2 + 1)

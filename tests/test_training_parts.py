@@ -10,8 +10,7 @@ import sklearn.metrics
 
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import losses, optimizer, train_step
+from mlgcn_jax.training import losses, optimizer, program
 
 NUM_LABELS = 6
 
@@ -161,18 +160,13 @@ def batch(seed: int = 0, size: int = 8):
 
 def run_steps(config, mesh, num_steps: int):
     """Trains on one batch; returns the state and the metrics of every step."""
-    schedule = optimizer.create_schedule(config, steps_per_epoch=1, num_steps=100)
-    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
-    graphdef, _ = train_state.model_structure(config, num_labels=NUM_LABELS)
-    state = train_state.create_train_state(config, tx, mesh, num_labels=NUM_LABELS)
-    step = train_step.create_train_step(
-        config, graphdef, tx, schedule, mesh, num_labels=NUM_LABELS
-    )
+    made = program.create_program(config, mesh, num_labels=NUM_LABELS, num_steps=100)
+    state = made.create_state()
     history = []
-    on_device = jax.device_put(graph(), meshes.replicated(mesh))
+    on_device = made.place_graph(graph())
     for _ in range(num_steps):
         sharded = jax.device_put(batch(), meshes.batch_sharded(mesh))
-        state, step_metrics = step(state, sharded, on_device)
+        state, step_metrics = made.step(state, sharded, on_device)
         history.append(jax.device_get(step_metrics))
     return state, history
 

@@ -9,10 +9,10 @@ from configs import default
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.graph import embeddings, label_graph, statistics
 
+BACKBONE = "densenet121"
 NUM_LABELS = 40
 LABELS_PER_IMAGE = 4
 NUM_FEATURES = 1024  # of DenseNet-121
-NUM_THREADS = 2  # or processes, of the input pipeline
 
 
 class Batch(NamedTuple):
@@ -22,10 +22,13 @@ class Batch(NamedTuple):
     labels: Float32[np.ndarray, "b l"]
 
 
-def make_config(dtype: str = "float32") -> config_dict.ConfigDict:
+def make_config(
+    *, dtype: str = "float32", backbone: str = BACKBONE
+) -> config_dict.ConfigDict:
     """Returns the default config, the paper's model and optimiser, in a precision."""
     config: config_dict.ConfigDict = default.get_config()
     config.model.dtype = dtype
+    config.model.backbone = backbone
     return config
 
 

@@ -7,10 +7,8 @@ from concurrent import futures
 import numpy as np
 import simplejpeg
 
-from mlgcn_jax.benchmarks import cases
+from mlgcn_jax.benchmarks import tasks
 from mlgcn_jax.data import dataset
-
-Task = tuple[Callable[[], object], dict[str, float]]
 
 
 def decode(
@@ -18,8 +16,8 @@ def decode(
     batch_size: int,
     image_size: int,
     folder: str,
-    num_threads: int = cases.NUM_THREADS,
-) -> Task:
+    num_threads: int,
+) -> tasks.Task:
     """JPEG bytes in memory -> pixels, for the images that the others read.
 
     The quickest way there is: each thread has its share from the start, and decodes it
@@ -38,7 +36,7 @@ def decode(
     def task() -> None:
         list(pool.map(decode_share, range(num_threads)))
 
-    return task, {}
+    return tasks.Task(task, {"images": len(stored)})
 
 
-TASKS: dict[str, Callable[..., Task]] = {"P": decode}
+TASKS: dict[str, Callable[..., tasks.Task]] = {"P": decode}

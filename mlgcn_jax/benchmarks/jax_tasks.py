@@ -1,130 +1,149 @@
-"""Our side of each measure: `TASKS[measure](**case)` -> task, what is known of it."""
+"""Our side of each measure: `TASKS[measure](**case)` is its task."""
 
 import contextlib
 import pathlib
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mlgcn_jax.benchmarks import cases, traces
+from mlgcn_jax.benchmarks import cases, jax_mesh, tasks, traces, trials
 from mlgcn_jax.data import dataset, input_pipeline
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.models import registry
-from mlgcn_jax.planning import costs
+from mlgcn_jax.planning import costs, dataset_sizes, steps
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import memory as run_memory
-from mlgcn_jax.training import optimizer, train_step
-
-Task = tuple[Callable[[], object], dict[str, Any]]
+from mlgcn_jax.training import memory, program
 
 _KERNELS = 10
+# The compiler does not count what cuDNN needs beside, nor memory that is in pieces.
+_USABLE = 0.95
 
 
 class _Training:
-    """A train step with all that it takes."""
+    """A program with a batch and a label graph on the device."""
 
-    def __init__(self, batch_size: int, image_size: int, dtype: str = "float32"):
-        self.config = cases.make_config(dtype)
-        self.mesh = meshes.create_mesh()
-        schedule = optimizer.create_schedule(
-            self.config, steps_per_epoch=1, num_steps=1
-        )
-        self.tx = optimizer.create_optimizer(self.config, schedule, steps_per_epoch=1)
-        self.graphdef, _ = train_state.model_structure(
-            self.config, num_labels=cases.NUM_LABELS
-        )
-        self.step = train_step.create_train_step(
-            self.config,
-            self.graphdef,
-            self.tx,
-            schedule,
-            self.mesh,
+    def __init__(self, batch_size: int, image_size: int, **model: str):
+        self.program = program.create_program(
+            cases.make_config(**model),
+            jax_mesh.create_mesh(),
             num_labels=cases.NUM_LABELS,
         )
-        graph = cases.make_graph(
-            cases.NUM_LABELS, embedding_dim=self.config.graph.embedding_dim
-        )
-        self.graph = jax.device_put(graph, meshes.replicated(self.mesh))
+        embedding_dim = self.program.config.graph.embedding_dim
+        graph = cases.make_graph(cases.NUM_LABELS, embedding_dim=embedding_dim)
+        self.graph = self.program.place_graph(graph)
         batch = cases.make_batch(batch_size, image_size)
-        self.batch = jax.device_put(batch._asdict(), meshes.batch_sharded(self.mesh))
-
-    def create_state(self) -> train_state.TrainState:
-        return train_state.create_train_state(
-            self.config, self.tx, self.mesh, num_labels=cases.NUM_LABELS
+        self.batch = jax.device_put(
+            batch._asdict(), meshes.batch_sharded(self.program.mesh)
         )
 
 
-def train(*, batch_size: int, image_size: int, dtype: str = "float32") -> Task:
-    """One whole update: flips, forward, loss, backward, Adam."""
-    training = _Training(batch_size, image_size, dtype)
-    state = training.create_state()
-    lowered = training.step.lower(state, training.batch, training.graph)
+def train(
+    *, batch_size: int | None = None, image_size: int, **model: str
+) -> tasks.Task:
+    """One whole update: flips, forward, loss, backward, Adam.
+
+    Args:
+        batch_size: None: as many images as fit.
+        image_size: side in pixels.
+        model: of `cases.make_config`.
+    """
+    if batch_size is None:
+        batch_size = _largest_batch(image_size, **model)
+    training = _Training(batch_size, image_size, **model)
+    state = training.program.create_state()
+    lowered = training.program.step.lower(state, training.batch, training.graph)
     step = lowered.compile()
     planned = costs.of_compiled(step)
 
-    def task() -> None:
+    def run() -> None:
         nonlocal state
         state, metrics = step(state, training.batch, training.graph)
         jax.block_until_ready((state, metrics))
 
-    return task, {
+    facts = {
+        "images": batch_size,
+        "device": jax.local_devices()[0].device_kind,
         "flops": costs.count_flops(lowered),
         "bytes_accessed": planned.bytes_accessed,
         "planned_peak_bytes": planned.peak_bytes,
     }
+    return tasks.Task(run, facts, _memory_used)
 
 
-def kernels(*, batch_size: int, image_size: int, dtype: str = "float32") -> Task:
+def kernels(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
     """The same update, and the kernels that take most of its time."""
-    task, facts = train(batch_size=batch_size, image_size=image_size, dtype=dtype)
-    task()
+    task = train(batch_size=batch_size, image_size=image_size, **model)
+    task.run()
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            task()
+            task.run()
         found = traces.most_expensive(pathlib.Path(folder), most=_KERNELS)
-    facts["kernels"] = [kernel._asdict() for kernel in found]
-    return task, facts
-
-
-def memory() -> dict[str, Any]:
-    """Returns what the device is and has held at most; nothing of a CPU's memory."""
-    device = jax.local_devices()[0]
-    facts: dict[str, Any] = {"device": device.device_kind}
-    used = run_memory.in_use()
-    if "device_peak_memory_bytes" in used:
-        facts["peak_bytes"] = used["device_peak_memory_bytes"]
-    return facts
-
-
-def infer(*, batch_size: int, image_size: int, dtype: str = "float32") -> Task:
-    """Scores of a batch, from NumPy to NumPy."""
-    training = _Training(batch_size, image_size, dtype)
-    scorer = scoring.Scorer(
-        training.graphdef, training.mesh, image_size=image_size, batch_size=batch_size
+    return task._replace(
+        facts={**task.facts, "kernels": [kernel._asdict() for kernel in found]}
     )
-    scorer.load(training.create_state().variables, training.graph)
+
+
+def _memory_used() -> dict[str, int]:
+    """Returns what the device has held at most; nothing of a CPU's memory."""
+    used = memory.in_use()
+    names = {"device_peak_memory_bytes": "peak_bytes"}
+    return {name: used[key] for key, name in names.items() if key in used}
+
+
+def _largest_batch(image_size: int, **model: str) -> int:
+    """Returns for how many images the device has memory, by the compiler's count.
+
+    Raises:
+        ValueError: the device does not say how much it has, or too few fit.
+    """
+    memory_bytes = memory.device_bytes()
+    if memory_bytes is None:
+        raise ValueError("this device does not say how much memory it has")
+    mesh = jax_mesh.create_mesh()
+    sizes = dataset_sizes.assumed(num_labels=cases.NUM_LABELS)
+
+    def peak_bytes(images: int) -> int | None:
+        config = cases.make_config(**model)
+        config.batch_size, config.image_size = images, image_size
+        compiled = steps.compile_step(
+            config, mesh, sizes, platform=jax.default_backend()
+        )
+        return compiled.costs.peak_bytes if compiled.costs else None
+
+    return trials.find_largest_batch(
+        peak_bytes, memory_bytes=int(_USABLE * memory_bytes)
+    )
+
+
+def infer(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
+    """Scores of a batch, from NumPy to NumPy."""
+    training = _Training(batch_size, image_size, **model)
+    scorer = scoring.Scorer(
+        training.program.graphdef,
+        training.program.mesh,
+        image_size=image_size,
+        batch_size=batch_size,
+    )
+    scorer.load(training.program.create_state().variables, training.graph)
     image = cases.make_batch(batch_size, image_size).image
-    return lambda: scorer(image), {}
+    return tasks.Task(lambda: scorer(image), {"images": batch_size}, _memory_used)
 
 
-def compile_step(*, batch_size: int, image_size: int) -> Task:
+def compile_step(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
     """Time to the first step's program, cold and from the persistent cache."""
-    training = _Training(batch_size, image_size)
-    state = jax.eval_shape(training.create_state)
-    state = meshes.with_sharding(state, meshes.replicated(training.mesh))
+    training = _Training(batch_size, image_size, **model)
+    state = training.program.abstract_state()
 
     def compile_once() -> float:
         jax.clear_caches()
         start = time.perf_counter()
-        training.step.lower(state, training.batch, training.graph).compile()
+        training.program.step.lower(state, training.batch, training.graph).compile()
         return time.perf_counter() - start
 
     with tempfile.TemporaryDirectory() as cache:
@@ -132,23 +151,23 @@ def compile_step(*, batch_size: int, image_size: int) -> Task:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         cold_s = compile_once()
         warm_s = compile_once()
-    return lambda: None, {"cold_s": cold_s, "warm_s": warm_s}
+    return tasks.Task(tasks.nothing, {"cold_s": cold_s, "warm_s": warm_s})
 
 
-def dispatch(*, batch_size: int, image_size: int) -> Task:
+def dispatch(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
     """Host time of a step: how long the call takes that starts it."""
-    training = _Training(batch_size, image_size)
-    state = training.create_state()
+    training = _Training(batch_size, image_size, **model)
+    state = training.program.create_state()
     host_s = []
     for _ in range(20):
         start = time.perf_counter()
-        state, metrics = training.step(state, training.batch, training.graph)
+        state, metrics = training.program.step(state, training.batch, training.graph)
         host_s.append(time.perf_counter() - start)
         jax.block_until_ready((state, metrics))
-    return lambda: None, {"host_s": float(np.median(host_s))}
+    return tasks.Task(tasks.nothing, {"host_s": float(np.median(host_s))})
 
 
-def head(*, num_labels: int) -> Task:
+def head(*, num_labels: int) -> tasks.Task:
     """Classifiers from the label graph, and the gradient of the head's parameters."""
     config = cases.make_config()
     made = cases.make_graph(num_labels, embedding_dim=config.graph.embedding_dim)
@@ -164,20 +183,16 @@ def head(*, num_labels: int) -> Task:
 
         return jax.grad(loss)(params)
 
-    return lambda: jax.block_until_ready(gradient(params, graph)), {}
+    return tasks.Task(lambda: jax.block_until_ready(gradient(params, graph)))
 
 
 def read(
-    *,
-    batch_size: int,
-    image_size: int,
-    folder: str,
-    num_threads: int = cases.NUM_THREADS,
-) -> Task:
+    *, batch_size: int, image_size: int, folder: str, num_threads: int
+) -> tasks.Task:
     """One pass over a split, so that nothing is read ahead while others are timed."""
     data = dataset.open_dataset(pathlib.Path(folder))
 
-    def task() -> None:
+    def run() -> None:
         batches = input_pipeline.evaluation_batches(
             data,
             "train",
@@ -189,10 +204,10 @@ def read(
             for _ in batches:
                 pass
 
-    return task, {}
+    return tasks.Task(run, {"images": data.num_examples("train")})
 
 
-TASKS: dict[str, Callable[..., Task]] = {
+TASKS: dict[str, Callable[..., tasks.Task]] = {
     "T": train,
     "U": kernels,
     "I": infer,

@@ -1,5 +1,6 @@
 """ONNX Runtime's side of the inference measure: PyTorch's model, exported."""
 
+import os
 import pathlib
 import tempfile
 from collections.abc import Callable
@@ -8,16 +9,14 @@ import numpy as np
 import onnxruntime
 import torch
 
-from mlgcn_jax.benchmarks import cases, torch_tasks
-
-Task = tuple[Callable[[], object], dict[str, float]]
+from mlgcn_jax.benchmarks import cases, tasks, torch_tasks
 
 
-def infer(*, batch_size: int, image_size: int) -> Task:
+def infer(*, batch_size: int, image_size: int) -> tasks.Task:
     """Scores of a batch, from NumPy to NumPy, with every graph optimisation."""
     array = cases.make_batch(batch_size, image_size).image
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cases.NUM_THREADS
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.onnx"
@@ -30,7 +29,7 @@ def infer(*, batch_size: int, image_size: int) -> Task:
         (logits,) = session.run(None, {"image": _to_nchw(array)})
         return 1.0 / (1.0 + np.exp(-np.asarray(logits)))
 
-    return task, {}
+    return tasks.Task(task, {"images": batch_size})
 
 
 def _export(path: pathlib.Path, image: np.ndarray) -> None:
@@ -52,4 +51,4 @@ def _to_nchw(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
 
 
-TASKS: dict[str, Callable[..., Task]] = {"I": infer}
+TASKS: dict[str, Callable[..., tasks.Task]] = {"I": infer}

@@ -28,10 +28,21 @@ class Result(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """What to run: a module of this package, and environment variables to set."""
+    """What to run.
+
+    Attributes:
+        module: of this package.
+        environment: variables to set.
+        requires: a package that the module imports, which may not be there.
+    """
 
     module: str
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = {}
+    requires: str | None = None
+
+
+class ContestantError(ValueError):
+    """A contestant ended before its time."""
 
 
 def race(
@@ -44,7 +55,7 @@ def race(
     """Returns the median of each contestant; every round runs each of them once.
 
     Raises:
-        ValueError: a contestant failed; its output has been shown.
+        ContestantError: a contestant failed; its output has been shown.
     """
     with contextlib.ExitStack() as stack:
         started = {}
@@ -96,8 +107,5 @@ def _answer(process: subprocess.Popen[str], name: str) -> str:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise ValueError(
-            f"{name} ended with status {process.wait()}, see above; the comparison "
-            "with PyTorch needs the torch extra: pip install 'mlgcn-jax[torch]'"
-        )
+        raise ContestantError(f"{name} ended with status {process.wait()}, see above")
     return line

@@ -3,11 +3,9 @@
 import functools
 from collections.abc import Callable
 
-from mlgcn_jax.benchmarks import torch_tasks
+from mlgcn_jax.benchmarks import tasks, torch_tasks
 
-memory = torch_tasks.memory
-
-TASKS: dict[str, Callable[..., torch_tasks.Task]] = {
+TASKS: dict[str, Callable[..., tasks.Task]] = {
     "T": functools.partial(torch_tasks.train, compiled=True),
     "I": functools.partial(torch_tasks.infer, compiled=True),
 }

@@ -3,30 +3,27 @@
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from jaxtyping import Float32, UInt8
 from torch import nn
 
-from mlgcn_jax.benchmarks import cases, torch_model
+from mlgcn_jax.benchmarks import cases, tasks, torch_model, trials
 from mlgcn_jax.data import dataset, input_pipeline, stored_jpeg
 from mlgcn_jax.models import heads
 
-Task = tuple[Callable[[], object], dict[str, Any]]
 Model = Callable[[torch.Tensor], torch.Tensor]
 
 torch.backends.cudnn.benchmark = True
 
 
-def create_model() -> torch_model.MLGCN:
+def create_model(backbone: str = cases.BACKBONE) -> torch_model.MLGCN:
     """Returns the reference model on the GPU where there is one."""
     config = cases.make_config()
     graph = cases.make_graph(cases.NUM_LABELS, embedding_dim=config.graph.embedding_dim)
     model = torch_model.MLGCN(
-        torchvision.models.densenet121(),
+        torch_model.DENSENETS[backbone](),
         graph,
         hidden_features=config.model.hidden_features,
     )
@@ -65,50 +62,100 @@ def score(
 
 def train(
     *,
-    batch_size: int,
+    batch_size: int | None = None,
     image_size: int,
-    dtype: str = "float32",
     compiled: bool = False,
-) -> Task:
-    """One whole update."""
-    model = create_model().train()
-    optimizer = create_optimizer(model)
-    image, labels = _batch(batch_size, image_size)
-    computed = in_precision(torch.compile(model) if compiled else model, dtype)
-    return lambda: train_step(computed, optimizer, image, labels).item(), {}
+    **model: str,
+) -> tasks.Task:
+    """One whole update.
+
+    Args:
+        batch_size: None: as many images as fit, of the model that is not compiled.
+        image_size: side in pixels.
+        compiled: by `torch.compile`.
+        model: its `dtype` and `backbone`.
+    """
+    if batch_size is None:
+        batch_size = _largest_batch(image_size, **model)
+    run = _train_step(batch_size, image_size, compiled=compiled, **model)
+    return tasks.Task(run, {"images": batch_size}, _memory_used)
 
 
 def infer(
     *,
     batch_size: int,
     image_size: int,
-    dtype: str = "float32",
     compiled: bool = False,
-) -> Task:
+    dtype: str = "float32",
+    backbone: str = cases.BACKBONE,
+) -> tasks.Task:
     """Scores of a batch, from NumPy to NumPy."""
-    model = create_model().eval()
+    model = create_model(backbone).eval()
     image = cases.make_batch(batch_size, image_size).image
     computed = in_precision(torch.compile(model) if compiled else model, dtype)
-    return lambda: score(computed, image), {}
+    return tasks.Task(
+        lambda: score(computed, image), {"images": batch_size}, _memory_used
+    )
 
 
-def memory() -> dict[str, Any]:
+def _train_step(
+    batch_size: int,
+    image_size: int,
+    *,
+    compiled: bool = False,
+    dtype: str = "float32",
+    backbone: str = cases.BACKBONE,
+) -> Callable[[], object]:
+    model = create_model(backbone).train()
+    optimizer = create_optimizer(model)
+    image, labels = _batch(batch_size, image_size)
+    computed = in_precision(torch.compile(model) if compiled else model, dtype)
+    return lambda: train_step(computed, optimizer, image, labels).item()
+
+
+def _memory_used() -> dict[str, int]:
     """Returns what the GPU has held at most; nothing of a CPU's memory."""
     if device() == "cpu":
         return {}
     return {"peak_bytes": torch.cuda.max_memory_allocated()}
 
 
-def compile_step(*, batch_size: int, image_size: int) -> Task:
+def _largest_batch(image_size: int, **model: str) -> int:
+    """Returns with how many images a step does not run out of memory, by trying."""
+    _, memory_bytes = torch.cuda.mem_get_info()
+
+    def peak_bytes(images: int) -> int | None:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            _train_step(images, image_size, compiled=False, **model)()
+        except torch.OutOfMemoryError:
+            return None
+        return torch.cuda.max_memory_allocated()
+
+    found = trials.find_largest_batch(peak_bytes, memory_bytes=memory_bytes)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return found
+
+
+def compile_step(
+    *,
+    batch_size: int,
+    image_size: int,
+    dtype: str = "float32",
+    backbone: str = cases.BACKBONE,
+) -> tasks.Task:
     """Time to the first forward and backward of `torch.compile`."""
-    model = torch.compile(create_model().train())
+    model = in_precision(torch.compile(create_model(backbone).train()), dtype)
     image, labels = _batch(batch_size, image_size)
     start = time.perf_counter()
     nn.functional.binary_cross_entropy_with_logits(model(image), labels).backward()
-    return lambda: None, {"cold_s": time.perf_counter() - start}
+    _wait()
+    return tasks.Task(tasks.nothing, {"cold_s": time.perf_counter() - start})
 
 
-def head(*, num_labels: int) -> Task:
+def head(*, num_labels: int) -> tasks.Task:
     """Classifiers from the label graph and the gradient, by a sparse product."""
     config = cases.make_config()
     graph = cases.make_graph(num_labels, embedding_dim=config.graph.embedding_dim)
@@ -118,18 +165,20 @@ def head(*, num_labels: int) -> Task:
         torch.from_numpy(np.asarray(graph.edge_weights)),
         (num_labels, num_labels),
         is_coalesced=True,
-    ).to_sparse_csr()
-    nodes = torch.from_numpy(np.asarray(graph.embeddings))
-    gc1 = torch_model.GraphConvolution(
-        config.graph.embedding_dim, config.model.hidden_features
     )
-    gc2 = torch_model.GraphConvolution(config.model.hidden_features, cases.NUM_FEATURES)
+    adjacency = adjacency.to(device()).to_sparse_csr()
+    nodes = torch.from_numpy(np.asarray(graph.embeddings)).to(device())
+    hidden_features = config.model.hidden_features
+    gc1 = torch_model.GraphConvolution(config.graph.embedding_dim, hidden_features)
+    gc2 = torch_model.GraphConvolution(hidden_features, cases.NUM_FEATURES)
+    gc1, gc2 = gc1.to(device()), gc2.to(device())
 
-    def task() -> None:
+    def run() -> None:
         hidden = nn.functional.leaky_relu(gc1(nodes, adjacency), heads.LEAKY_RELU_SLOPE)
         gc2(hidden, adjacency).sum().backward()
+        _wait()
 
-    return task, {}
+    return tasks.Task(run)
 
 
 class _Pictures(torch.utils.data.Dataset):
@@ -150,12 +199,8 @@ class _Pictures(torch.utils.data.Dataset):
 
 
 def read(
-    *,
-    batch_size: int,
-    image_size: int,
-    folder: str,
-    num_threads: int = cases.NUM_THREADS,
-) -> Task:
+    *, batch_size: int, image_size: int, folder: str, num_threads: int
+) -> tasks.Task:
     """One pass of a DataLoader with worker processes that stay."""
     source = dataset.open_dataset(pathlib.Path(folder)).source("train")
     loader = torch.utils.data.DataLoader(
@@ -167,11 +212,11 @@ def read(
         multiprocessing_context="spawn",  # what reads array_record survives no fork
     )
 
-    def task() -> None:
+    def run() -> None:
         for _ in loader:
             pass
 
-    return task, {}
+    return tasks.Task(run, {"images": len(source)})
 
 
 def device() -> str:
@@ -203,12 +248,18 @@ def image_to_device(
     return torch.from_numpy(image).to(device()).permute(0, 3, 1, 2)
 
 
+def _wait() -> None:
+    """Waits for what the GPU has been given."""
+    if device() == "cuda":
+        torch.cuda.synchronize()
+
+
 def _batch(batch_size: int, image_size: int) -> tuple[torch.Tensor, torch.Tensor]:
     batch = cases.make_batch(batch_size, image_size)
     return image_to_device(batch.image), torch.from_numpy(batch.labels).to(device())
 
 
-TASKS: dict[str, Callable[..., Task]] = {
+TASKS: dict[str, Callable[..., tasks.Task]] = {
     "T": train,
     "I": infer,
     "P": read,

@@ -2,15 +2,12 @@
 
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from mlgcn_jax.benchmarks import torch_model, torch_tasks, whole_run
-
-Task = tuple[Callable[[], object], dict[str, Any]]
+from mlgcn_jax.benchmarks import tasks, torch_model, torch_tasks, whole_run
 
 
 class Torch:
@@ -49,10 +46,10 @@ class Torch:
         return torch_tasks.score(self._model, image)
 
 
-def train(*, folder: str, threshold_map: float) -> Task:
+def train(*, folder: str, threshold_map: float) -> tasks.Task:
     """Trains once, when it is made; nothing is left to repeat."""
     facts = whole_run.run(pathlib.Path(folder), Torch, threshold_map=threshold_map)
-    return lambda: None, facts
+    return tasks.Task(tasks.nothing, facts)
 
 
-TASKS: dict[str, Callable[..., Task]] = {"R": train}
+TASKS: dict[str, Callable[..., tasks.Task]] = {"R": train}

@@ -20,9 +20,9 @@ from mlgcn_jax.data import config_dict, dataset, files, input_pipeline
 from mlgcn_jax.evaluation import evaluate, metrics
 from mlgcn_jax.graph import from_dataset, label_graph
 from mlgcn_jax.models import torch_weights
-from mlgcn_jax.runs import epochs, train_state
+from mlgcn_jax.runs import epochs
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import optimizer
+from mlgcn_jax.training import program
 
 # What runs with the quick start's config reach some epochs before their end.
 THRESHOLD_MAP = 0.45
@@ -76,21 +76,19 @@ def prepare(config: config_dict.ConfigDict, folder: pathlib.Path) -> None:
     """Writes what both sides start from."""
     data = dataset.open_dataset(pathlib.Path(config.data_dir))
     passes, num_steps = epochs_of(config, data)
-    schedule = optimizer.create_schedule(
-        config, steps_per_epoch=passes.steps_per_epoch, num_steps=num_steps
-    )
-    tx = optimizer.create_optimizer(
-        config, schedule, steps_per_epoch=passes.steps_per_epoch
-    )
-    state = train_state.create_train_state(
-        config, tx, meshes.create_mesh(), num_labels=len(data.vocabulary)
+    made = program.create_program(
+        config,
+        meshes.create_mesh(),
+        num_labels=len(data.vocabulary),
+        steps_per_epoch=passes.steps_per_epoch,
+        num_steps=num_steps,
     )
     graph, counted = from_dataset.create_label_graph(config.graph, data)
     files.write_json(folder / "config.json", config.to_dict())
     label_graph.save_label_graph(folder / "label_graph.npz", graph, counted)
-    weights = torch_weights.to_torch(*jax.device_get(state.variables))
+    weights = torch_weights.to_torch(*jax.device_get(made.create_state().variables))
     np.savez(folder / "weights.npz", **weights)  # pyright: ignore[reportArgumentType]
-    rates = np.array([schedule(step) for step in range(num_steps)], np.float32)
+    rates = np.array([made.schedule(step) for step in range(num_steps)], np.float32)
     np.save(folder / "learning_rates.npy", rates)
 
 

@@ -25,13 +25,11 @@ def main(argv: list[str]) -> None:
     """Serves repetitions of one task over standard input and output."""
     _, module, measure, case = argv
     tasks = importlib.import_module(f"mlgcn_jax.benchmarks.{module}")
-    task, facts = tasks.TASKS[measure](**json.loads(case))
-    task()  # warm-up
-    # Of the device, where the framework counts it.
-    memory = getattr(tasks, "memory", dict)()
-    print(json.dumps({**facts, **memory}), flush=True)
+    task = tasks.TASKS[measure](**json.loads(case))
+    task.run()  # warm-up
+    print(json.dumps({**task.facts, **task.used()}), flush=True)
     for _ in sys.stdin:
-        print(_seconds_of(task), flush=True)
+        print(_seconds_of(task.run), flush=True)
 
 
 def _seconds_of(task: Callable[[], object]) -> float:

@@ -5,12 +5,15 @@ mlgcn benchmark [--measures=T,I,P,C,G,H,U] [--json=OUT] [--budget_s=300]
 T train step, I inference, P input pipeline, C compilation, G graph head, H host time of
 a step, U what the train step uses of the device, and its most expensive kernels; and,
 only if asked for, R whole runs of the quick start to a given validation mAP. The
-contestants run in processes of their own and take turns, in R one after the other;
-figures are medians in seconds, and a ratio above 1 says that we are faster. C takes
-minutes, R a quarter of an hour.
+contestants run in processes of their own; on CPUs they take turns, on a GPU each has it
+for itself. Figures are medians in seconds, and a ratio above 1 says that we are faster.
+On CPUs C takes minutes, R a quarter of an hour.
 
-Where there is a GPU, T, I and U are of 512 px in bfloat16, PyTorch runs eager and
-compiled, and T says how much memory each needs and what `mlgcn plan` would have said.
+Where JAX computes on a GPU, T, I, U and C are of 512 px in bfloat16, T also of as many
+images as fit, PyTorch runs eager and compiled, and T says how much memory each needed
+and what `mlgcn plan` says of ours; on a TPU we are alone. The JSON file is written
+after each case. A contestant that fails is told, the others go on, and the exit status
+is 1.
 """
 
 import pathlib
@@ -20,11 +23,10 @@ import time
 from absl import app, flags
 
 from configs import quickstart
-from mlgcn_jax.benchmarks import measures, pictures, whole_run
+from mlgcn_jax.benchmarks import figures, measures, pictures, running, whole_run
 from mlgcn_jax.commands import exit_status
 from mlgcn_jax.data import files
 from mlgcn_jax.devices import xla_flags
-from mlgcn_jax.runs import machine
 from tfds_pixiv import build
 
 _MEASURES = flags.DEFINE_list(
@@ -51,23 +53,34 @@ def main(argv: list[str]) -> None:
             f"{','.join(measures.MEASURES)}"
         )
     xla_flags.check()
-    # None of them is asked to compute here: the contestants share it.
-    on_gpu = machine.Machine().num_gpus() > 0
+    platform = running.find_platform()
+    on_platform = measures.for_platform(platform)
+    chosen = {letter: on_platform[letter] for letter in _MEASURES.value}
+    measures.check_installed(chosen)
     budget_s = float("inf") if _BUDGET_S.value is None else _BUDGET_S.value
     deadline = time.monotonic() + budget_s
-    results = {}
+    rows: running.Rows = {}
     with tempfile.TemporaryDirectory() as temporary:
-        for measure in _MEASURES.value:
-            folder = pathlib.Path(temporary) / measure
-            if measure in _PREPARE:
-                folder.mkdir()
-                _PREPARE[measure](folder)
-            results[measure] = measures.run(
-                measure, folder=folder, on_gpu=on_gpu, deadline=deadline
-            )
-            print(measures.format_table(measure, results[measure]), flush=True)
-    if _JSON.value:
-        files.write_json(pathlib.Path(_JSON.value), results)
+
+        def prepare(letter: str) -> pathlib.Path:
+            folder = pathlib.Path(temporary) / letter
+            folder.mkdir()
+            _PREPARE[letter](folder)
+            return folder
+
+        for rows in running.run(
+            chosen,
+            prepare=prepare,
+            input_feeds_steps=platform != "cpu",
+            deadline=deadline,
+        ):
+            if _JSON.value:
+                files.write_json(pathlib.Path(_JSON.value), rows)
+    for letter, measure in chosen.items():
+        title = f"{letter}: {measure.title}"
+        print(figures.format_table(title, rows.get(letter, [])))
+    if any("failed" in row for of_measure in rows.values() for row in of_measure):
+        raise ValueError("a contestant failed, see the table and what is above it")
 
 
 def _prepare_pictures(folder: pathlib.Path) -> None:

@@ -4,9 +4,9 @@ mlgcn plan CONFIG --topology=v5e:4x4|h100:64 [--json=OUT] [--data_dir=DIR]
     [--num_labels=40] [--num_edges=1600] [--num_examples=30000] [--find_batch=4]
     [--config.KEY=VALUE ...]
 
-v5e, v5p and v6e take libtpu (the `tpu` extra), a100 and h100 the `cuda12` extra, and
-neither the hardware. DenseNet-121 takes minutes, and as many again for each batch that
-`--find_batch` compiles.
+v5e, v5p and v6e take libtpu (the `tpu` extra), a100, h100 and h200 the `cuda12` extra,
+and neither the hardware. DenseNet-121 takes minutes, and as many again for each batch
+that `--find_batch` compiles.
 """
 
 import pathlib

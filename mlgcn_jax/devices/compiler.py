@@ -27,8 +27,8 @@ YNN_FUSIONS = "xla_cpu_experimental_ynn_fusion_type"
 # 0.10.2: tests/test_compiler.py has the forms. So reductions stay with XLA; products
 # and convolutions alone are what is left of the default, which XLA_FLAGS calls
 # "-reduce" (an option of one program has to name them). 0.10.1 is right either way; one
-# rule holds for all releases. It costs up to a seventh of a train step, on some CPUs
-# nothing (docs/performance.md): right comes first.
+# rule holds for all releases. What it costs is in docs/performance.md, up to a seventh
+# of a train step: right comes first.
 _WITHOUT_REDUCTIONS = (
     "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
 )

@@ -9,6 +9,8 @@ class Chip(NamedTuple):
 
     Attributes:
         platform: JAX's name for its kind.
+        device_kind: what JAX calls such a device; cards of the same name with less
+            memory or fewer watts have other figures.
         flops_per_s: peak of dense bfloat16 products.
         hbm_bytes: size of its memory.
         hbm_bytes_per_s: bandwidth of its memory.
@@ -19,6 +21,7 @@ class Chip(NamedTuple):
     """
 
     platform: Literal["gpu", "tpu"]
+    device_kind: str
     flops_per_s: float
     hbm_bytes: int
     hbm_bytes_per_s: float
@@ -29,13 +32,18 @@ class Chip(NamedTuple):
 # Links of TPUs: half of the bidirectional bandwidth a chip of Google's pages "TPU v5e",
 # "TPU v5p" and "TPU v6e" (400, 1200 and 800 GB/s). Links of GPUs: half of NVLink's 600
 # and 900 GB/s in NVIDIA's data sheets; network: the card that each GPU of a DGX A100
-# (200 Gb/s) and of a DGX H100 (400 Gb/s) has.
+# (200 Gb/s) and of a DGX H100 or H200 (400 Gb/s) has. GPUs are SXM cards.
 CHIPS = {
-    "v5e": Chip("tpu", 197e12, 16 * 2**30, 819e9, 200e9, None),
-    "v5p": Chip("tpu", 459e12, 95 * 2**30, 2765e9, 600e9, None),
-    "v6e": Chip("tpu", 918e12, 32 * 2**30, 1640e9, 400e9, None),
-    "a100": Chip("gpu", 312e12, 80 * 2**30, 2039e9, 300e9, 25e9),  # SXM, 80 GB
-    "h100": Chip("gpu", 989e12, 80 * 2**30, 3352e9, 450e9, 50e9),  # SXM, 80 GB
+    "v5e": Chip("tpu", "TPU v5 lite", 197e12, 16 * 2**30, 819e9, 200e9, None),
+    "v5p": Chip("tpu", "TPU v5", 459e12, 95 * 2**30, 2765e9, 600e9, None),
+    "v6e": Chip("tpu", "TPU v6 lite", 918e12, 32 * 2**30, 1640e9, 400e9, None),
+    "a100": Chip(
+        "gpu", "NVIDIA A100-SXM4-80GB", 312e12, 80 * 2**30, 2039e9, 300e9, 25e9
+    ),
+    "h100": Chip(
+        "gpu", "NVIDIA H100 80GB HBM3", 989e12, 80 * 2**30, 3352e9, 450e9, 50e9
+    ),
+    "h200": Chip("gpu", "NVIDIA H200", 989e12, 140 * 2**30, 4800e9, 450e9, 50e9),
 }
 _GPUS_PER_HOST = 8
 
@@ -69,6 +77,11 @@ class Topology(NamedTuple):
     def chips_per_host(self) -> int:
         """How many of a host's reach each other without the network."""
         return self.shape[-1] if self.chip.platform == "gpu" else self.num_chips
+
+
+def of_device(device_kind: str) -> Chip | None:
+    """Returns the chip that JAX calls so; None where it is none of `CHIPS`."""
+    return next((c for c in CHIPS.values() if c.device_kind == device_kind), None)
 
 
 def parse_topology(text: str) -> Topology:

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import jax
 from jaxlib import xla_client
 
+from mlgcn_jax.devices import program_memory
 from mlgcn_jax.planning import collectives
-from mlgcn_jax.training import memory
 
 
 class Costs(NamedTuple):
@@ -36,7 +36,7 @@ def of_compiled(compiled: jax.stages.Compiled) -> Costs:
     analysis = compiled.cost_analysis() or _analyse(program.hlo_modules()[0])
     return Costs(
         bytes_accessed=analysis["bytes accessed"],
-        peak_bytes=memory.peak_bytes(compiled),
+        peak_bytes=program_memory.peak_bytes(compiled),
         collectives=collectives.in_program(compiled.as_text() or ""),
     )
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 from mlgcn_jax.data import config_dict, dataset
 from mlgcn_jax.graph import from_dataset
 
-# The paper's gamma of 0.002 gave 480 of them at 2,000 labels and 940 at 10,000 (a
-# million pictures); fewer labels are all linked. More than that asks for more memory
-# than is needed, and not for less.
+# With the paper's gamma of 0.002 a label of a million pictures has 480 neighbours among
+# 2,000 labels and 940 among 10,000; few labels are all linked with each other. A plan
+# shall rather ask for too much memory than for too little.
 ASSUMED_NEIGHBOURS = 1_000
 
 

@@ -12,29 +12,31 @@ from mlgcn_jax.planning import chips
 from mlgcn_jax.runs import mesh as meshes
 
 # What XLA asks of a GPU: numbers of the data sheet and of CUDA's device properties.
+_HOPPER = """
+    cuda_compute_capability {{ major: 9 minor: 0 }}
+    core_count: 132
+    fpus_per_core: 128
+    clock_rate_ghz: 1.98
+    memory_bandwidth: {hbm_bytes_per_s:.0f}
+    device_memory_size: {hbm_bytes}
+    l2_cache_size: 52428800
+    shared_memory_per_core: 233472
+    shared_memory_per_block_optin: 232448
+"""
 GPU_PROPERTIES = {
     "a100": """
-        cuda_compute_capability { major: 8 minor: 0 }
+        cuda_compute_capability {{ major: 8 minor: 0 }}
         core_count: 108
         fpus_per_core: 64
         clock_rate_ghz: 1.41
-        memory_bandwidth: 2039000000000
-        device_memory_size: 85899345920
+        memory_bandwidth: {hbm_bytes_per_s:.0f}
+        device_memory_size: {hbm_bytes}
         l2_cache_size: 41943040
         shared_memory_per_core: 167936
         shared_memory_per_block_optin: 166912
     """,
-    "h100": """
-        cuda_compute_capability { major: 9 minor: 0 }
-        core_count: 132
-        fpus_per_core: 128
-        clock_rate_ghz: 1.98
-        memory_bandwidth: 3352000000000
-        device_memory_size: 85899345920
-        l2_cache_size: 52428800
-        shared_memory_per_core: 233472
-        shared_memory_per_block_optin: 232448
-    """,
+    "h100": _HOPPER,
+    "h200": _HOPPER,
 }
 _GPU_TARGET = """
     platform_name: "CUDA"
@@ -90,7 +92,8 @@ def _tpus(topology: chips.Topology) -> Sequence[Any]:
 
 def _gpus(topology: chips.Topology) -> Sequence[Any]:
     target = _GPU_TARGET.format(
-        name=topology.name, of_card=GPU_PROPERTIES[topology.name]
+        name=topology.name,
+        of_card=GPU_PROPERTIES[topology.name].format(**topology.chip._asdict()),
     )
     hosts, gpus = topology.shape
     try:

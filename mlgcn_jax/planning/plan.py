@@ -1,36 +1,23 @@
 """Config + topology -> what a train step costs there, and what it is bound by."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 from absl import logging
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.devices import target_platform
-from mlgcn_jax.graph import label_graph
 from mlgcn_jax.planning import (
     chips,
-    costs,
     dataset_sizes,
     largest_batch,
     roofline,
+    steps,
 )
-from mlgcn_jax.runs import jax_settings, train_state
+from mlgcn_jax.runs import jax_settings
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import config_ranges, memory, optimizer, train_step
+from mlgcn_jax.training import config_ranges
 
 Plan = dict[str, Any]
-
-
-class _Compiled(NamedTuple):
-    """A step that was compiled; without costs and with a reason where it was not."""
-
-    flops: float
-    state_bytes: int
-    costs: costs.Costs | None
-    reason: str = ""
 
 
 @jax_settings.usable()
@@ -70,7 +57,7 @@ def make_plan(
             f"batch_size={config.batch_size}: such a run makes no step; use a smaller "
             "batch"
         )
-    compiled = _compile(config, topology, mesh, sizes)
+    compiled = steps.compile_step(config, mesh, sizes, platform=topology.chip.platform)
     plan = _estimate(compiled, topology, batch_size=config.batch_size)
     if max_compilations:
         plan |= _find_largest_batch(
@@ -116,30 +103,8 @@ def make_plan(
     }
 
 
-def _compile(
-    config: config_dict.ConfigDict,
-    topology: chips.Topology,
-    mesh: Mesh,
-    sizes: dataset_sizes.DatasetSizes,
-) -> _Compiled:
-    lowered, state = lower(config, topology, mesh, sizes)
-    flops = costs.count_flops(lowered)
-    state_bytes = memory.bytes_of(state)
-    # Without a GPU nothing can be timed, so the variants of a kernel are not tried.
-    options: Any = (
-        {"xla_gpu_autotune_level": 0} if topology.chip.platform == "gpu" else None
-    )
-    try:
-        compiled = lowered.compile(compiler_options=options)
-    except jax.errors.JaxRuntimeError as error:
-        if not str(error).startswith("RESOURCE_EXHAUSTED"):
-            raise
-        return _Compiled(flops, state_bytes, None, str(error).split("\n")[0])
-    return _Compiled(flops, state_bytes, costs.of_compiled(compiled))
-
-
 def _estimate(
-    compiled: _Compiled, topology: chips.Topology, *, batch_size: int
+    compiled: steps.CompiledStep, topology: chips.Topology, *, batch_size: int
 ) -> Plan:
     if compiled.costs is None:
         return roofline.does_not_fit(
@@ -149,7 +114,7 @@ def _estimate(
         topology,
         compiled.costs,
         flops=compiled.flops,
-        state_bytes=compiled.state_bytes,
+        memory=compiled.memory,
         batch_size=batch_size,
     )
 
@@ -159,7 +124,7 @@ def _find_largest_batch(
     topology: chips.Topology,
     mesh: Mesh,
     sizes: dataset_sizes.DatasetSizes,
-    first: _Compiled,
+    first: steps.CompiledStep,
     *,
     max_compilations: int,
 ) -> Plan:
@@ -170,7 +135,9 @@ def _find_largest_batch(
         images_per_chip = images_per_part * parts
         larger = config.copy_and_resolve_references()
         larger.batch_size = images_per_chip * topology.num_chips
-        compiled = _compile(larger, topology, mesh, sizes)
+        compiled = steps.compile_step(
+            larger, mesh, sizes, platform=topology.chip.platform
+        )
         peak = None if compiled.costs is None else compiled.costs.peak_bytes
         logging.info(
             "%d images a chip: %s",
@@ -183,7 +150,7 @@ def _find_largest_batch(
     found = largest_batch.search(
         peak_bytes,
         known={
-            0: first.state_bytes,
+            0: first.memory.state,
             images_per_part: None if first.costs is None else first.costs.peak_bytes,
         },
         memory_bytes=topology.chip.hbm_bytes,
@@ -197,56 +164,3 @@ def _find_largest_batch(
         limit = f"{found.too_many * parts:,} do not"
     how = f"it fits and {limit}, in {found.compilations} more compilations"
     return {"largest_batch_per_chip": found.fits * parts, "largest_batch_how": how}
-
-
-def lower(
-    config: config_dict.ConfigDict,
-    topology: chips.Topology,
-    mesh: Mesh,
-    sizes: dataset_sizes.DatasetSizes,
-) -> tuple[jax.stages.Lowered, train_state.TrainState]:
-    """Returns the step of `training.train`, and the shapes of its state."""
-    num_labels = sizes.num_labels
-    # Its numbers change no shape: a schedule of any length will do.
-    num_steps = 2 + round(config.optimizer.warmup_epochs)
-    schedule = optimizer.create_schedule(config, steps_per_epoch=1, num_steps=num_steps)
-    tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=1)
-    with target_platform.tracing_for(topology.chip.platform):
-        graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
-        step = train_step.create_train_step(
-            config, graphdef, tx, schedule, mesh, num_labels=num_labels
-        )
-        state = train_state.abstract_train_state(
-            config, tx, mesh, num_labels=num_labels
-        )
-        lowered = step.lower(state, _batch(config, num_labels), _graph(config, sizes))
-    return lowered, state
-
-
-def _batch(
-    config: config_dict.ConfigDict, num_labels: int
-) -> dict[str, jax.ShapeDtypeStruct]:
-    b, size = config.batch_size, config.image_size
-    return {
-        "image": jax.ShapeDtypeStruct((b, size, size, 3), jnp.uint8),
-        "labels": jax.ShapeDtypeStruct((b, num_labels), jnp.float32),
-    }
-
-
-def _graph(
-    config: config_dict.ConfigDict, sizes: dataset_sizes.DatasetSizes
-) -> label_graph.LabelGraph:
-    """Returns the shapes of a graph, in the place of its arrays."""
-    edges = (sizes.num_edges,)
-    has_embeddings = config.graph.embedding in ("cooccurrence", "file")
-    nodes = (sizes.num_labels, config.graph.embedding_dim)
-    parts: dict[str, Any] = {
-        "senders": jax.ShapeDtypeStruct(edges, jnp.int32),
-        "receivers": jax.ShapeDtypeStruct(edges, jnp.int32),
-        "edge_weights": jax.ShapeDtypeStruct(edges, jnp.float32),
-        "by_sender": jax.ShapeDtypeStruct(edges, jnp.int32),
-        "embeddings": jax.ShapeDtypeStruct(nodes, jnp.float32)
-        if has_embeddings
-        else None,
-    }
-    return label_graph.LabelGraph(**parts)

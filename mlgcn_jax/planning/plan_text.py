@@ -66,6 +66,7 @@ def _costs(plan: dict[str, Any]) -> list[str]:
         f"{'peak memory':15} {plan['peak_bytes_per_chip'] / _GIB:.2f} of "
         f"{assumed['chip_hbm_bytes'] / _GIB:.0f} GiB a chip, {images_per_chip} images: "
         f"{fits}",
+        f"{'':15} {_parts(plan['memory_per_chip'])}",
         f"{'largest batch':15} {_largest_batch(plan)}",
         f"{'speed':15} at most {plan['images_per_s_bound']:,.0f} images/s, bound by "
         f"{plan['bound_by']}",
@@ -78,6 +79,16 @@ def _costs(plan: dict[str, Any]) -> list[str]:
             f"{assumed['num_epochs']:g} epochs"
         )
     return [*lines, *_assumptions(plan)]
+
+
+def _parts(memory: dict[str, int]) -> str:
+    """Returns what the memory is for."""
+    gib = {name: f"{size / _GIB:.2f}" for name, size in memory.items()}
+    return (
+        f"parameters {gib['parameters']}, optimiser {gib['optimizer']}, label graph "
+        f"{gib['graph']}, batch and temporaries {gib['rest']} GiB (the head alone "
+        f"{gib['head_temporaries']})"
+    )
 
 
 def _links(assumed: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mlgcn_jax.planning import chips, collectives, costs
+from mlgcn_jax.devices import program_memory
+from mlgcn_jax.planning import chips, collectives, costs, steps
 from mlgcn_jax.runs import epochs
 
 MESSAGES = "messages"
@@ -13,7 +14,7 @@ def estimate(
     counted: costs.Costs,
     *,
     flops: float,
-    state_bytes: int,
+    memory: steps.Memory,
     batch_size: int,
 ) -> dict[str, Any]:
     """Returns the roofline: no step is faster than the slowest of its three parts.
@@ -25,8 +26,7 @@ def estimate(
         topology: the chips.
         counted: costs of a step to each of them.
         flops: arithmetic of a step, on all of them.
-        state_bytes: what each holds whatever the batch; the rest of its peak memory
-            is taken to grow with the images.
+        memory: what each holds whatever the batch.
         batch_size: images of a step, on all of them.
     """
     chip, num_chips = topology.chip, topology.num_chips
@@ -38,14 +38,21 @@ def estimate(
         MESSAGES: sum(found["seconds"] for found in messages.values()),
     }
     bound_by = max(seconds, key=lambda kind: seconds[kind])
-    free_bytes = chip.hbm_bytes - state_bytes
-    bytes_per_image = (counted.peak_bytes - state_bytes) / images_per_chip
     return {
         "bytes_per_image": counted.bytes_accessed / images_per_chip,
         "flops_per_image": flops / batch_size,
         "peak_bytes_per_chip": counted.peak_bytes,
+        "memory_per_chip": {
+            **memory._asdict(),
+            "rest": counted.peak_bytes - memory.state - memory.graph,
+        },
         "fits": counted.peak_bytes <= chip.hbm_bytes,
-        "largest_batch_per_chip": int(free_bytes / bytes_per_image),
+        "largest_batch_per_chip": program_memory.largest_batch(
+            memory_bytes=chip.hbm_bytes,
+            batch_size=images_per_chip,
+            peak_bytes=counted.peak_bytes,
+            state_bytes=memory.state,
+        ),
         "largest_batch_how": "extrapolated from this batch",
         "seconds": seconds,
         "step_s_bound": seconds[bound_by],
@@ -61,6 +68,7 @@ def does_not_fit(*, flops: float, batch_size: int, reason: str) -> dict[str, Any
         "bytes_per_image": None,
         "flops_per_image": flops / batch_size,
         "peak_bytes_per_chip": None,
+        "memory_per_chip": None,
         "fits": False,
         "largest_batch_per_chip": None,
         "largest_batch_how": None,

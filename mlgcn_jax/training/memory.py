@@ -1,7 +1,6 @@
 """How much memory this process takes, and what is said where there is too little."""
 
 import contextlib
-import math
 import os
 import pathlib
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import logging
 
+from mlgcn_jax.devices import program_memory
 from mlgcn_jax.runs import processes
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -74,29 +74,9 @@ def device_bytes() -> int | None:
     return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
-def peak_bytes(compiled: jax.stages.Compiled) -> int:
-    """Returns what a program needs of each device: arguments, results, temporaries."""
-    memory: Any = compiled.memory_analysis()  # None on no platform of ours
-    return (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
-
-
-def bytes_of(tree: Any) -> int:
-    """Returns what each device holds of arrays, or of shapes with shardings."""
-    return sum(
-        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
-        for x in jax.tree.leaves(tree)
-    )
-
-
 def _largest_batch(step: Step) -> str | None:
     """Returns in words how many images there is memory for, by the compiler's count.
 
-    All that the step needs beside its state is taken to grow with the images.
     None where the device does not say what it has (CPUs), or several processes would
     have to compile together.
     """
@@ -104,13 +84,18 @@ def _largest_batch(step: Step) -> str | None:
     if limit is None or processes.count() > 1:
         return None
     try:
-        peak = peak_bytes(step.step_fn.lower(*step.arguments).compile())
+        peak = program_memory.peak_bytes(step.step_fn.lower(*step.arguments).compile())
     except jax.errors.JaxRuntimeError as error:
         logging.warning("what the step needs is not known: %s", error)
         return None
-    state = bytes_of(step.arguments[0])
-    images = (limit - state) * step.batch_size // (peak - state)
-    fits = max(images, 0) // step.multiple_of * step.multiple_of
+    state = program_memory.bytes_of(step.arguments[0])
+    images = program_memory.largest_batch(
+        memory_bytes=limit,
+        batch_size=step.batch_size,
+        peak_bytes=peak,
+        state_bytes=state,
+    )
+    fits = images // step.multiple_of * step.multiple_of
     if fits == 0:
         return None
     return (

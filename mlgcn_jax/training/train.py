@@ -5,9 +5,7 @@ import pathlib
 import time
 
 import jax
-import optax
 from absl import logging
-from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, constant_labels, dataset, input_pipeline
 from mlgcn_jax.devices import compilation_cache
@@ -30,13 +28,13 @@ from mlgcn_jax.training import (
     initial_weights,
     interruption,
     memory,
-    optimizer,
     profile,
     progress,
     promises,
-    train_step,
     vital_signs,
 )
+from mlgcn_jax.training import program as programs
+from mlgcn_jax.training import saving as savings
 from mlgcn_jax.training import validation as validations
 
 _NOTHING_SAVED = -1
@@ -118,35 +116,24 @@ def _train(
     due = due_steps.DueSteps(config, passes)
     num_steps = due.num_steps
 
-    # --- Model, optimiser, step ---
-    schedule = optimizer.create_schedule(
-        config, steps_per_epoch=passes.steps_per_epoch, num_steps=num_steps
-    )
-    tx = optimizer.create_optimizer(
-        config, schedule, steps_per_epoch=passes.steps_per_epoch
-    )
-    graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
-    step_fn = train_step.create_train_step(
-        config, graphdef, tx, schedule, mesh, num_labels=num_labels
+    # --- Program; state and label graph on the devices ---
+    program = programs.create_program(
+        config,
+        mesh,
+        num_labels=num_labels,
+        steps_per_epoch=passes.steps_per_epoch,
+        num_steps=num_steps,
     )
     rows = meshes.rows_of_process(config.batch_size, mesh)
-
-    # --- State and label graph on the devices ---
     if is_new:
         step = 0
-        state = _initial_state(config, folder, tx, mesh, num_labels=num_labels)
+        state = _initial_state(program, folder)
     else:
         signs.enter(vital_signs.RESTORING)
-        abstract = train_state.abstract_train_state(
-            config, tx, mesh, num_labels=num_labels
+        state = checkpoints.restore_train_state(
+            folder.checkpoints, step, program.abstract_state()
         )
-        state = checkpoints.restore_train_state(folder.checkpoints, step, abstract)
-    graph = jax.device_put(
-        graph,
-        meshes.graph_sharded(
-            mesh, num_labels=num_labels, embedding_dim=config.graph.embedding_dim
-        ),
-    )
+    graph = program.place_graph(graph)
     logging.info(
         "%s: %d labels, %d training images, %d steps of %d images on %d %s device(s) "
         "of %d process(es)",
@@ -196,7 +183,7 @@ def _train(
         validation = validations.Validation(
             config,
             data,
-            graphdef,
+            program.graphdef,
             batch_size=(rows.stop - rows.start) // config.accumulation_steps,
             writer=writer,
             interrupted=interrupted,
@@ -212,37 +199,16 @@ def _train(
             steps_per_epoch=passes.steps_per_epoch,
         )
 
-        def best_saved() -> int:
-            """The step with the best validation of those that are there, or are now."""
-            there = {*checkpoints.saved_steps(folder.checkpoints), saved_step, step}
-            return writer.best_validated(there) if config.keep_best_checkpoint else 0
-
-        def save() -> None:
-            # The best is settled now: one that is found before this is on disk is not.
-            with signs.during(vital_signs.SAVING):
-                saver.save(state, also_keep=due.keeps(best=best_saved()))
-
-        saved_step = step
-        if config.keep_best_checkpoint and best_saved() != writer.best_validated():
-            logging.warning(
-                "the checkpoint of the best validation mAP so far, of step %d, was not "
-                "kept; of those that were and the coming ones the best is",
-                writer.best_validated(),
-            )
+        saving = savings.Saving(config, folder, saver, writer, due, signs, step=step)
         if is_new and num_steps == 0:
-            save()
+            saving.save(state, step)
         try:
             while True:
                 profiler.after(step, state)
                 # First in the loop: a run that was killed here validates after all.
                 if due.validates(step) and step > writer.last_validated:
                     validation.run(step, state.ema or state.variables, graph)
-                    if step == best_saved():
-                        if step > saved_step:
-                            save()
-                            saved_step = step
-                        else:
-                            saver.keep_only(due.keeps(best=step))
+                    saving.after_validation(state, step)
                     reporter.resume_clock()
                 if step == num_steps:
                     return
@@ -253,23 +219,22 @@ def _train(
                 batch = meshes.put_batch(batch, config.batch_size, mesh)
                 if exhaustion.step is None:
                     exhaustion.step = memory.Step(
-                        step_fn,
+                        program.step,
                         meshes.shapes_of((state, batch, graph)),
                         batch_size=config.batch_size,
                         multiple_of=mesh.size * config.accumulation_steps,
                     )
-                state, step_metrics = step_fn(state, batch, graph)
+                state, step_metrics = program.step(state, batch, graph)
                 step += 1
                 reporter.add(step_metrics, data_wait_s=data_wait_s)
                 if due.logs(step):
                     reporter.report()
                 if due.saves(step):
-                    save()
-                    saved_step = step
+                    saving.save(state, step)
         except interruption.Interrupted:
-            if step > saved_step:
+            if not saving.has(step):
                 reporter.report()
-                save()
+                saving.save(state, step)
             logging.info("stopped by a signal at step %d; everything is saved", step)
 
 
@@ -300,16 +265,11 @@ def _open_folder(
 
 
 def _initial_state(
-    config: config_dict.ConfigDict,
-    folder: run_folder.RunFolder,
-    tx: optax.GradientTransformation,
-    mesh: Mesh,
-    *,
-    num_labels: int,
+    program: programs.Program, folder: run_folder.RunFolder
 ) -> train_state.TrainState:
     """Returns what a new run starts from: random, or with weights of a file."""
-    state = train_state.create_train_state(config, tx, mesh, num_labels=num_labels)
+    state, config = program.create_state(), program.config
     if config.initial_weights:
         path = pathlib.Path(config.initial_weights).expanduser()
-        state = initial_weights.load(path, config, state, folder, mesh)
+        state = initial_weights.load(path, config, state, folder, program.mesh)
     return state
