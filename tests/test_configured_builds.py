@@ -2,12 +2,14 @@
 
 import pathlib
 import shutil
+import time
+from concurrent import futures
 
 import configurations
 import crawl_folders
 import pytest
 
-from mlgcn_jax.data import dataset
+from mlgcn_jax.data import dataset, file_lock
 from tfds_pixiv import build
 
 VOCABULARY = "label,aliases\nwarm,red\ncold,blue|green\n"
@@ -99,3 +101,35 @@ def test_a_run_goes_on_where_the_source_is_gone(folder, caplog, gone):
     shutil.rmtree(folder / "data")
     with pytest.raises(FileNotFoundError, match=gone):
         build.build_as_configured(config_of(folder), begun=True)
+
+
+def test_of_two_builds_at_once_the_second_waits_and_finds_the_first_s(folder, caplog):
+    (folder / "data").rename(folder / "built")
+    with futures.ThreadPoolExecutor() as pool, caplog.at_level("INFO"):
+        with file_lock.held(folder / "data" / ".building", work="building"):
+            second = pool.submit(build.build_as_configured, config_of(folder))
+            while "another process is building in" not in caplog.text:
+                assert not second.done()
+                time.sleep(0.01)
+            shutil.copytree(folder / "built", folder / "data", dirs_exist_ok=True)
+        second.result(timeout=60)
+    assert listing(folder / "data") == [
+        folder / "data" / path.relative_to(folder / "built")
+        for path in listing(folder / "built")
+    ]
+
+
+def test_a_lock_whose_file_is_gone_keeps_out_whoever_waited(tmp_path):
+    """Of many who want it at once each is in alone."""
+    inside = []
+
+    def enter(_: int) -> None:
+        with file_lock.held(tmp_path / "x" / "lock", work="counting"):
+            inside.append(1)
+            time.sleep(0.001)
+            assert sum(inside) == 1
+            inside.append(-1)
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(enter, range(64)))
+    assert not (tmp_path / "x" / "lock").exists()

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from mlgcn_jax.data import config_dict, dataset, folders
+from mlgcn_jax.data import config_dict, dataset, file_lock, folders
 from tfds_pixiv import (
     build_record,
     selection,
@@ -80,22 +80,36 @@ def build(
         max_reject_share=max_reject_share,
         twins=twins or "drop",
     )
-    builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
-    directory = pathlib.Path(builder.data_dir)
-    if alone:
-        directory = _own_folder(data_dir, otherwise=directory)
-    if directory.exists() and not overwrite:
+
+    def find() -> tuple[pathlib.Path, dataset.Dataset | None]:
+        """Returns where the dataset lies, and the one that is there already."""
+        builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
+        directory = pathlib.Path(builder.data_dir)
+        if alone:
+            directory = _own_folder(data_dir, otherwise=directory)
+        if overwrite or not directory.exists():
+            return directory, None
         built = dataset.open_dataset(directory)
         _check_up_to_date(built, config, data_dir)
         _check_twins(built, twins)
+        return directory, built
+
+    _, built = find()
+    if built is not None:
         return built, False
-    with _set_aside(directory):
-        # Anew, because the first one has read the labels of a dataset that was there.
-        builder = tfds_pixiv_dataset_builder.Builder(data_dir=data_dir, config=config)
-        # TFDS prints that it is downloading, where nothing is.
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare()
-    return dataset.open_dataset(directory), True
+    with file_lock.held(data_dir / ".building", work=f"building in {data_dir}"):
+        directory, built = find()
+        if built is not None:
+            return built, False
+        with _set_aside(directory):
+            # Anew, because the first one has read the labels of what was there.
+            builder = tfds_pixiv_dataset_builder.Builder(
+                data_dir=data_dir, config=config
+            )
+            # TFDS prints that it is downloading, where nothing is.
+            with contextlib.redirect_stdout(io.StringIO()):
+                builder.download_and_prepare()
+        return dataset.open_dataset(directory), True
 
 
 def build_as_configured(config: config_dict.ConfigDict, *, begun: bool = False) -> None:
