@@ -38,6 +38,8 @@ def test_the_whole_script(tmp_path):
     # Sums that round otherwise: the comparison would see a difference.
     assert "differ by 0.0e+00" not in findings[0]["found"]
     assert (tmp_path / "out" / "doctor.json").exists()
+    benchmark = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert benchmark == {"U": [], "H": []}  # there was no time
 
 
 def test_differences():

@@ -39,7 +39,7 @@ def run(
     input_feeds_steps: bool = False,
     deadline: float = float("inf"),
 ) -> Iterator[Rows]:
-    """Yields the rows so far of every measure, after each case.
+    """Yields the rows so far of every measure, after each case, done or left out.
 
     The first case of each measure comes before the second of any, so that a short time
     is well spent. A row has `case`, what `Measure.to_row` gives, and `failed` where a
@@ -58,17 +58,17 @@ def run(
         measure = chosen[letter]
         if time.monotonic() > deadline:
             logging.warning("%s, %s: left out for want of time", letter, name)
-            continue
-        logging.info("%s (%s), %s", letter, measure.title, name)
-        case = measure.cases[name]
-        if measure.needs_folder:
-            if letter not in folders:
-                folders[letter] = prepare(letter)
-            case = {**case, "folder": str(folders[letter])}
-        row = {"case": name, **_race(letter, measure, case)}
-        said = (f"{key} {figures.format_cell(value)}" for key, value in row.items())
-        logging.info("%s", ", ".join(said))
-        rows[letter].append(row)
+        else:
+            logging.info("%s (%s), %s", letter, measure.title, name)
+            case = measure.cases[name]
+            if measure.needs_folder:
+                if letter not in folders:
+                    folders[letter] = prepare(letter)
+                case = {**case, "folder": str(folders[letter])}
+            row = {"case": name, **_race(letter, measure, case)}
+            said = (f"{key} {figures.format_cell(value)}" for key, value in row.items())
+            logging.info("%s", ", ".join(said))
+            rows[letter].append(row)
         if "P" in rows and input_feeds_steps:
             figures.compare_input(rows["P"], rows.get("T", []))
         yield rows
