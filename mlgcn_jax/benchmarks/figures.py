@@ -108,7 +108,7 @@ def whole_run(results: Results) -> Row:
         )
         row[f"{name}_total_s"] = result.ready_s
         row[f"{name}_mAP"] = facts["mAP"]
-    if row["jax_s"] is not None and row["torch_s"] is not None:
+    if row["jax_s"] is not None and row.get("torch_s") is not None:
         row["ratio"] = row["torch_s"] / row["jax_s"]
         row["started_ratio"] = row["torch_started_s"] / row["jax_started_s"]
     return row
