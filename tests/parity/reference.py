@@ -1,5 +1,6 @@
 """PyTorch's side of the parity tests: the model of golden_case as it trains."""
 
+import copy
 from typing import NamedTuple
 
 import golden_case
@@ -67,6 +68,20 @@ def watch(case: Case) -> dict[str, np.ndarray]:
                 )
             )
     return seen
+
+
+def nearest_maxima(case: Case) -> float:
+    """How much less the second largest of a map is than the largest, relatively.
+
+    The least of all maps that max pooling sees in the first training step.
+    """
+    model = copy.deepcopy(case.model).train()  # running statistics move
+    maps: list[torch.Tensor] = []
+    model.features.register_forward_hook(lambda _, __, y: maps.append(y))
+    with torch.no_grad():
+        model(case.image)
+    first, second = torch.relu(maps[0]).flatten(2).topk(2, dim=2).values.unbind(2)
+    return ((first - second) / first).min().item()
 
 
 def train(case: Case, *, num_steps: int, learning_rate: float) -> Training:

@@ -106,14 +106,16 @@ def test_densenet121_trains_as_in_pytorch(batch):
 
     Rounding decides at ReLU's kink whether a gradient passes, and in max pooling where
     to, and 120 layers enlarge it: with ordinary weights single tensors of PyTorch's own
-    float32 are 8e-2 away from its float64. Few inputs of ReLU are near the kink here;
-    still one decision that falls otherwise moves all gradients before it by 1e-2. A
-    norm that another norm follows has next to no gradient, and no direction.
+    float32 are 8e-2 away from its float64, and one decision that falls otherwise moves
+    all gradients before it by 1e-2. These weights keep inputs of ReLU from the kink,
+    and with the pictures upside down no maximum is as close to the next largest value
+    as rounding (as they are, two of a map are 6e-7 apart, and which is the larger one
+    is luck). A norm that another norm follows has next to no gradient and no direction.
     """
-    # At 1e-4 Adam makes 1.0e-3 of such a decision in five updates, at 5e-5 2.6e-4.
-    learning_rate = 5e-5
+    batch = batch._replace(image=np.flip(batch.image, axis=1).copy())
     case = reference.make_case("densenet121", batch, offset=1.0)
-    theirs = reference.train(case, num_steps=5, learning_rate=learning_rate)
+    assert reference.nearest_maxima(case) > 1e-5
+    theirs = reference.train(case, num_steps=5, learning_rate=1e-4)
     mine = our_side.make_case("densenet121", batch, case.weights)
     logits, gradients = our_side.first_gradient(mine)
     np.testing.assert_allclose(logits, theirs.logits, rtol=0, atol=1e-4)
@@ -125,9 +127,9 @@ def test_densenet121_trains_as_in_pytorch(batch):
             assert np.abs(found - expected).max() <= 1e-4 * largest, name
             continue
         apart = np.linalg.norm(found - expected)
-        assert apart <= 2e-2 * np.linalg.norm(expected), name
+        assert apart <= 1e-4 * np.linalg.norm(expected), name
         compared += 1
     assert compared > 200  # of 364 tensors
-    losses, _ = our_side.train(mine, num_steps=5, learning_rate=learning_rate)
-    np.testing.assert_allclose(losses, theirs.losses, rtol=1e-3)
+    losses, _ = our_side.train(mine, num_steps=5, learning_rate=1e-4)
+    np.testing.assert_allclose(losses, theirs.losses, rtol=1e-4)
     assert losses[-1] < 0.6 * losses[0]
