@@ -48,10 +48,20 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.model = model = ml_collections.ConfigDict()
     model.backbone = "densenet121"  # see mlgcn_jax/models/registry.py
-    model.head = "gcn"  # gcn | linear
+    model.head = "gcn"  # gcn | linear | csra
     model.pooling = "max"  # max (Eq. 3) | average
     model.hidden_features = 1024  # between the two graph convolutions
     model.dtype = "float32"  # of the backbone's arithmetic: float32 | bfloat16
+    # Share of the last block's updates that are left out of an image's training; less
+    # in the earlier ones. For backbones with residual blocks that have it; 0: none.
+    model.drop_path_rate = 0.0
+    # Backbone and head may be a Flax module of others, "package.module:Class". These
+    # are arguments of its constructor by name; of our own too.
+    model.backbone_options = ml_collections.ConfigDict()
+    model.head_options = ml_collections.ConfigDict()
+    model.csra = csra = ml_collections.ConfigDict()
+    csra.num_heads = 1  # 1 | 2 | 4 | 6 | 8, from average to maximum
+    csra.residual_weight = 0.2  # of the attention beside the mean; 0.1 to 0.5
 
     config.graph = graph = ml_collections.ConfigDict()
     graph.gamma = 0.002  # threshold on P(L_j | L_i), Eq. 6

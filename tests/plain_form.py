@@ -78,7 +78,7 @@ def assert_trains_like(
     weight = jax.random.normal(jax.random.key(3), map_shape)
 
     def ours(params):
-        y = nnx.merge(graphdef, params, batch_stats)(x, train=True)
+        y = nnx.merge(graphdef, params, batch_stats)(x, train=True).feature_map
         assert y.shape == map_shape
         return jnp.sum(y * weight)
 

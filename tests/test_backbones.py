@@ -72,5 +72,10 @@ def test_smallest_image_is_the_smallest(name: str):
     smallest = backbone.min_image_size_px
     for size, expected in ((smallest, 1), (smallest - 1, 0)):
         image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-        out = nnx.eval_shape(lambda m, x: m(x, train=False), backbone, image)
-        assert out.shape == (1, expected, expected, backbone.num_features)
+        features = nnx.eval_shape(lambda m, x: m(x, train=False), backbone, image)
+        assert features.feature_map.shape == (
+            1,
+            expected,
+            expected,
+            backbone.num_features,
+        )

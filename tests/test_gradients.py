@@ -77,14 +77,15 @@ def test_batch_norm_sees_each_micro_batch_after_the_other():
         )
 
     batch, graph = case.batch(), case.graph()
-    in_parts = gradient_of(2)(state.variables, batch, graph)
+    key = jax.random.key(0)  # of a model that has nothing random in it
+    in_parts = gradient_of(2)(state.variables, batch, graph, key)
 
     in_one_go = gradient_of(1)
     variables = state.variables
     parts = []
     for i in range(2):
         part = {name: value[i::2] for name, value in batch.items()}
-        loss, batch_stats, grads = in_one_go(variables, part, graph)
+        loss, batch_stats, grads = in_one_go(variables, part, graph, key)
         variables = train_state.Variables(variables.params, batch_stats)
         parts.append((loss, grads))
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *parts)

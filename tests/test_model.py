@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import graph_convolution, heads, registry
+from mlgcn_jax.models import graph_convolution, registry
+from mlgcn_jax.models.heads import gcn
 
 NUM_LABELS = 6
 
@@ -46,12 +47,13 @@ def test_no_nodes_stand_for_the_identity():
 
 def test_gcn_head_by_hand():
     graph, dense = random_graph()
-    head = heads.GCNHead(
+    head = gcn.GCNHead(
         NUM_LABELS,
         4,
         embedding="cooccurrence",
         embedding_dim=5,
         hidden_features=3,
+        pooling="max",
         rngs=nnx.Rngs(0),
     )
     hidden = np.asarray(dense @ graph.embeddings @ head.gc1.kernel[...])
@@ -67,12 +69,13 @@ def test_gcn_head_by_hand():
 
 def test_gcn_head_is_equivariant_to_the_order_of_labels():
     graph, dense = random_graph()
-    head = heads.GCNHead(
+    head = gcn.GCNHead(
         NUM_LABELS,
         4,
         embedding="cooccurrence",
         embedding_dim=5,
         hidden_features=3,
+        pooling="max",
         rngs=nnx.Rngs(0),
     )
     order = np.random.default_rng(1).permutation(NUM_LABELS)

@@ -21,7 +21,7 @@ def lower(make, platform: str):
 
     def loss(params):
         model = nnx.merge(graphdef, params, batch_stats)
-        y = model(x, train=True)
+        y = model(x, train=True).feature_map
         return jnp.sum(jnp.sin(y)), nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
     with target_platform.tracing_for(platform):

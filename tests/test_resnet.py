@@ -62,7 +62,7 @@ def test_feature_map_is_a_32nd_rounded_up(size: tuple[int, int], dtype: str):
         )
         variables = nnx.to_pure_dict(nnx.state(backbone, (nnx.Param, nnx.BatchStat)))
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
-        return backbone(image, train=True)
+        return backbone(image, train=True).feature_map
 
     image = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
     out = jax.eval_shape(forward, image)

@@ -14,7 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import heads, multi_label_model
+from mlgcn_jax.models import multi_label_model
+from mlgcn_jax.models.heads import gcn
 
 DENSENETS = {
     "densenet_tiny": functools.partial(
@@ -76,7 +77,7 @@ class MLGCN(nn.Module):
         feature_map = self.features((image.float() / 255.0 - self.mean) / self.std)
         features = torch.relu(feature_map).amax((2, 3))  # Eq. 3
         hidden = self.gc1(self.nodes, self.adjacency)
-        hidden = nn.functional.leaky_relu(hidden, heads.LEAKY_RELU_SLOPE)
+        hidden = nn.functional.leaky_relu(hidden, gcn.LEAKY_RELU_SLOPE)
         return features @ self.gc2(hidden, self.adjacency).T
 
 

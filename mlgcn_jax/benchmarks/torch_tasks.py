@@ -11,7 +11,7 @@ from torch import nn
 
 from mlgcn_jax.benchmarks import cases, tasks, torch_model, trials
 from mlgcn_jax.data import dataset, input_pipeline, stored_jpeg
-from mlgcn_jax.models import heads
+from mlgcn_jax.models.heads import gcn
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 
@@ -174,7 +174,7 @@ def head(*, num_labels: int) -> tasks.Task:
     gc1, gc2 = gc1.to(device()), gc2.to(device())
 
     def run() -> None:
-        hidden = nn.functional.leaky_relu(gc1(nodes, adjacency), heads.LEAKY_RELU_SLOPE)
+        hidden = nn.functional.leaky_relu(gc1(nodes, adjacency), gcn.LEAKY_RELU_SLOPE)
         gc2(hidden, adjacency).sum().backward()
         _wait()
 

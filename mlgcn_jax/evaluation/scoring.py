@@ -67,8 +67,8 @@ class Scorer:
             with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                 return folded.scores(features)
 
-        # The classifiers come out as the head lays them out.
-        shardings: Any = {"features": replicated, "classifiers": None}
+        # The scorer comes out as the head lays it out.
+        shardings: Any = {"features": replicated, "scorer": None}
         self._fold = compiler.jit(
             fold, out_shardings=inference.FoldedModel(**shardings)
         )
@@ -82,7 +82,7 @@ class Scorer:
     def load(
         self, variables: train_state.Variables, graph: label_graph.LabelGraph
     ) -> None:
-        """Takes the variables to score with: folds norms and computes W."""
+        """Takes the variables to score with: folds norms and makes the scorer."""
         self._folded = self._fold(*meshes.take_home((variables, graph), self._mesh))
 
     @jax_settings.usable()

@@ -9,8 +9,10 @@ once in all prediction; all that depends on the picture is its scorer's: pooling
 attention, recurrence.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from mlgcn_jax.graph import label_graph
@@ -25,7 +27,15 @@ class ImageFeatures(NamedTuple):
     """
 
     feature_map: Float[Array, "b h w d"]
-    taps: dict[str, Float[Array, "b _ _ _"]] = {}
+    taps: dict[str, Float[Array, "b _ _ _"]]
+
+
+def select(features: ImageFeatures, tap_names: Collection[str]) -> ImageFeatures:
+    """Returns the feature map, float32, and those taps alone."""
+    return ImageFeatures(
+        features.feature_map.astype(jnp.float32),
+        {name: features.taps[name] for name in tap_names},
+    )
 
 
 class Context(NamedTuple):
@@ -105,7 +115,7 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Head(Protocol):
-    """Label graph -> scorer; see `heads.GCNHead`.
+    """Label graph -> scorer; see `heads.gcn.GCNHead`.
 
     Attributes:
         tap_names: of the backbone's taps that the scorer reads.

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from mlgcn_jax.devices import target_platform
-from mlgcn_jax.models import dense_block, layers
+from mlgcn_jax.models import contract, dense_block, layers
 
 
 class DenseLayer(nnx.Module):
@@ -207,18 +207,20 @@ class Features(nnx.Module):
 
     def __call__(
         self, x: Float[Array, "b h w 3"], *, train: bool
-    ) -> Float[Array, "b h2 w2 d"]:
-        """Returns the last feature map, 1/32 of the image's size."""
+    ) -> contract.ImageFeatures:
+        """Returns the last feature map, 1/32 of the image's size, and each block's."""
         x = self.norm0.relu([self.conv0(x)], train=train)
         x = layers.max_pool_3x3_stride_2(x)
-        maps, statistics = [x], None
+        maps, statistics, taps = [x], None, {}
         for i in range(1, self.num_blocks + 1):
             block: DenseBlock = getattr(self, f"denseblock{i}")
             maps, statistics = block(x, train=train)
+            taps[f"denseblock{i}"] = jnp.concatenate(maps, axis=-1)
             if i < self.num_blocks:
                 transition: Transition = getattr(self, f"transition{i}")
                 x = transition(maps, train=train, statistics=statistics)
-        return self.norm5.relu(maps, train=train, statistics=statistics)
+        last = self.norm5.relu(maps, train=train, statistics=statistics)
+        return contract.ImageFeatures(last, taps)
 
 
 class DenseNet(nnx.Module):
@@ -257,11 +259,19 @@ class DenseNet(nnx.Module):
             rngs=rngs,
         )
         self.num_features = self.features.num_features
+        self.tap_names = tuple(
+            f"denseblock{i}" for i in range(1, self.features.num_blocks + 1)
+        )
         # Stem and pooling round up, each transition rounds down.
         self.min_image_size_px = 4 * 2 ** (len(block_sizes) - 1) - 3
 
     def __call__(
-        self, image: Float[Array, "b h w 3"], *, train: bool
-    ) -> Float[Array, "b h2 w2 d"]:
+        self,
+        image: Float[Array, "b h w 3"],
+        *,
+        train: bool,
+        key: Key[Array, ""] | None = None,
+    ) -> contract.ImageFeatures:
         """Returns the feature map `[b, h / 32, w / 32, d]` in the compute type."""
+        del key  # nothing in it is random
         return self.features(image, train=train)

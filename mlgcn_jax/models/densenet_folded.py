@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mlgcn_jax.devices import target_platform
-from mlgcn_jax.models import densenet, folding, layers
+from mlgcn_jax.models import contract, densenet, folding, layers
 
 
 class _DenseLayer(NamedTuple):
@@ -31,7 +31,7 @@ class _DenseNet(NamedTuple):
 
 
 def fold(backbone: densenet.DenseNet) -> Callable:
-    """Returns image -> feature map as a pytree, see `inference.fold_backbone`."""
+    """Returns image -> features as a pytree, see `inference.fold_backbone`."""
     features = backbone.features
     blocks, transitions = [], []
     for i in range(1, features.num_blocks + 1):
@@ -62,16 +62,17 @@ def fold(backbone: densenet.DenseNet) -> Callable:
 
 def _run_densenet(
     net: _DenseNet, image: Float[Array, "b h w 3"]
-) -> Float[Array, "b h2 w2 d"]:
+) -> contract.ImageFeatures:
     x = jax.nn.relu(folding.convolve(net.conv0, image, stride=2))
     x = layers.max_pool_3x3_stride_2(x)
+    taps = {}
     for i, block in enumerate(net.blocks):
-        x = _run_dense_block(block, x)
+        x = taps[f"denseblock{i + 1}"] = _run_dense_block(block, x)
         if i < len(net.transitions):
             norm, kernel = net.transitions[i]
             x = layers.average_pool_2x2(folding.normalize(norm, x))
             x = layers.convolve(x, kernel)
-    return folding.normalize(net.norm5, x)
+    return contract.ImageFeatures(folding.normalize(net.norm5, x), taps)
 
 
 def _run_dense_block(

@@ -2,7 +2,7 @@
 
 A trained model's norms are fixed scales and offsets. Those behind a convolution go into
 its kernel and a bias; those before one (DenseNet's first norm of a layer) are computed
-once; and the label graph becomes one classifier per label. `fold` does that, in float32
+once; and the label graph becomes the head's scorer. `fold` does that, in float32
 whatever the compute type, and what it returns is a pytree that scores images. The plain
 form, `MultiLabelModel` with `train=False`, stays the definition: tests compare.
 
@@ -13,19 +13,19 @@ of YNNPACK's 48 -> 35 ms for a picture of 224 px; a few pictures after another 1
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from mlgcn_jax.devices import compiler, target_platform
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import (
+    contract,
     densenet,
     densenet_folded,
-    heads,
     multi_label_model,
     resnet,
     resnet_folded,
@@ -35,6 +35,7 @@ from mlgcn_jax.models import (
 # products and convolutions and not YNNPACK's, which are its choice by default.
 ON_CPU = {compiler.YNN_FUSIONS: ""}
 
+# Kind of backbone -> its folded form. One that has none infers in its plain form.
 _FOLDS: dict[type, Callable[..., Callable]] = {
     densenet.DenseNet: densenet_folded.fold,
     resnet.ResNet: resnet_folded.fold,
@@ -44,77 +45,77 @@ _FOLDS: dict[type, Callable[..., Callable]] = {
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class FoldedFeatures:
-    """Image -> pooled image features.
+    """Image -> what the scorer reads of it.
 
     Attributes:
-        feature_map: normalised image -> feature map, see `fold_backbone`.
-        pooling: a key of `multi_label_model.POOLINGS`.
+        backbone: normalised image -> features, see `fold_backbone`.
+        tap_names: of the taps that the scorer reads.
     """
 
-    feature_map: Callable[[Float[Array, "b h w 3"]], Float[Array, "b h2 w2 d"]]
-    pooling: str = dataclasses.field(metadata={"static": True})
+    backbone: Callable[[Float[Array, "b h w 3"]], contract.ImageFeatures]
+    tap_names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b d"]:
-        """Returns the features, float32.
+    def __call__(self, image: UInt8[Array, "b h w 3"]) -> contract.ImageFeatures:
+        """Returns the features, the map float32.
 
         On a CPU two pictures after another: what a layer writes is then still in the
         cache when the next one reads it.
         """
         if not _is_on_cpu():
-            return self._pooled(image)
+            return self._of(image)
         group = 1 if len(image) % 2 else 2
         groups = image.reshape(-1, group, *image.shape[1:])  # [b/2, 2, h, w, 3]
-        return lax.map(self._pooled, groups).reshape(len(image), -1)  # [b, d]
+        return jax.tree.map(
+            lambda x: x.reshape(-1, *x.shape[2:]),  # [b, h, w, d]
+            lax.map(self._of, groups),
+        )
 
-    def _pooled(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b d"]:
-        x = self.feature_map(multi_label_model.normalize(image)).astype(jnp.float32)
-        return multi_label_model.POOLINGS[self.pooling](x, axis=(1, 2))
+    def _of(self, image: UInt8[Array, "b h w 3"]) -> contract.ImageFeatures:
+        features = self.backbone(multi_label_model.normalize(image))
+        return contract.select(features, self.tap_names)
 
 
 class FoldedModel(NamedTuple):
     """Image -> scores; the label graph has done its part."""
 
     features: FoldedFeatures
-    classifiers: heads.Classifiers  # W
+    scorer: contract.Scorer
 
     def __call__(self, image: UInt8[Array, "b h w 3"]) -> Float[Array, "b l"]:
         """Returns sigmoid scores, float32."""
         return self.scores(self.features(image))
 
-    def scores(self, features: Float[Array, "b d"]) -> Float[Array, "b l"]:
+    def scores(self, features: contract.ImageFeatures) -> Float[Array, "b l"]:
         """Returns the sigmoid scores of images with these features."""
-        return jax.nn.sigmoid(self.classifiers.logits(features))
+        return jax.nn.sigmoid(self.scorer(features, contract.Context()).logits)
 
 
 def fold(
     model: multi_label_model.MultiLabelModel, graph: label_graph.LabelGraph
 ) -> FoldedModel:
-    """Returns the model in its form for inference.
-
-    Raises:
-        NotImplementedError: the backbone has no such form.
-    """
-    features = FoldedFeatures(fold_backbone(model.backbone), model.pooling)
-    return FoldedModel(features, model.classifiers(graph))
+    """Returns the model in its form for inference."""
+    features = FoldedFeatures(fold_backbone(model.backbone), model.head.tap_names)
+    return FoldedModel(features, model.scorer(graph))
 
 
-def fold_backbone(backbone: multi_label_model.Backbone) -> Callable:
-    """Returns normalised image -> feature map as a pytree.
+def fold_backbone(backbone: contract.Backbone) -> Callable:
+    """Returns normalised image -> features as a pytree.
 
     A `jax.tree_util.Partial` of a module's function: the folded arrays are its leaves,
     and two foldings of one model have the same structure, so that nothing is compiled
-    again when parameters have changed.
-
-    Raises:
-        NotImplementedError: the backbone has no such form.
+    again when parameters have changed. A backbone without a folded form infers as it
+    is.
     """
-    kind = type(backbone)
-    if kind not in _FOLDS:
-        raise NotImplementedError(
-            f"{kind.__name__} has no form for inference; write one and add it to "
-            "_FOLDS in models/inference.py"
-        )
-    return _FOLDS[kind](backbone)
+    if fold_it := _FOLDS.get(type(backbone)):
+        return fold_it(backbone)
+    graphdef, state = nnx.split(backbone)
+    return jax.tree_util.Partial(_run_as_it_is, graphdef, state)
+
+
+def _run_as_it_is(
+    graphdef: nnx.GraphDef, state: Any, image: Float[Array, "b h w 3"]
+) -> contract.ImageFeatures:
+    return nnx.merge(graphdef, state)(image, train=False)
 
 
 def _is_on_cpu() -> bool:

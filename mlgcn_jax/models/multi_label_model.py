@@ -1,20 +1,15 @@
-"""The whole model: backbone, global pooling and head (Fig. 2 of the paper)."""
+"""The whole model: backbone and head (Fig. 2 of the paper)."""
 
-from typing import Protocol, runtime_checkable
-
-import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import heads, mesh_axes
+from mlgcn_jax.models import contract
 
 # Channel statistics of ImageNet, which pretrained backbones expect; pixels in 0..1.
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
-
-POOLINGS = {"max": jnp.max, "average": jnp.mean}
 
 
 def normalize(image: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
@@ -24,37 +19,23 @@ def normalize(image: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
     return (image.astype(jnp.float32) / 255.0 - mean) / std
 
 
-@runtime_checkable
-class Backbone(Protocol):
-    """What a backbone offers; see `densenet.DenseNet`."""
-
-    num_features: int
-    min_image_size_px: int
-
-    def __call__(
-        self, image: Float[Array, "b h w 3"], *, train: bool
-    ) -> Float[Array, "b h2 w2 d"]:
-        """Returns the feature map of a normalised image."""
-        ...
-
-
-@runtime_checkable
-class Head(Protocol):
-    """What a head offers; see `heads.GCNHead`."""
-
-    def __call__(self, graph: label_graph.LabelGraph) -> heads.Classifiers:
-        """Returns one classifier per label."""
-        ...
-
-
 class MultiLabelModel(nnx.Module):
     """Image and label graph -> logits."""
 
-    def __init__(self, backbone: Backbone, head: Head, *, pooling: str):
-        """Joins a backbone and a head; `pooling` is a key of `POOLINGS`."""
+    def __init__(self, backbone: contract.Backbone, head: contract.Head):
+        """Joins a backbone and a head.
+
+        Raises:
+            ValueError: the head reads what the backbone does not hand out.
+        """
+        if missing := set(head.tap_names) - set(backbone.tap_names):
+            raise ValueError(
+                f"{type(head).__name__} reads {sorted(missing)} of the backbone, and "
+                f"{type(backbone).__name__} has {sorted(backbone.tap_names)}; use "
+                "another config.model.backbone or config.model.head"
+            )
         self.backbone = backbone
         self.head = head
-        self.pooling = pooling
 
     def check_image_size(self, image_size: int) -> None:
         """Raises ValueError where images with such a side leave no feature map."""
@@ -66,22 +47,24 @@ class MultiLabelModel(nnx.Module):
             )
 
     def features(
-        self, image: UInt8[Array, "b h w 3"], *, train: bool
-    ) -> Float[Array, "b d"]:
-        """Returns the pooled image features (Eq. 3), float32.
+        self,
+        image: UInt8[Array, "b h w 3"],
+        *,
+        train: bool,
+        key: Key[Array, ""] | None = None,
+    ) -> contract.ImageFeatures:
+        """Returns the feature map, float32, and the taps that the head reads.
 
         Raises:
             ValueError: the image is smaller than the backbone can take.
         """
         self.check_image_size(min(image.shape[1:3]))
-        feature_map = self.backbone(normalize(image), train=train).astype(jnp.float32)
-        return POOLINGS[self.pooling](feature_map, axis=(1, 2))
+        features = self.backbone(normalize(image), train=train, key=key)
+        return contract.select(features, self.head.tap_names)
 
-    def classifiers(self, graph: label_graph.LabelGraph) -> heads.Classifiers:
-        """Returns the classifiers; compute them once where parameters stay the same."""
-        return jax.tree.map(
-            lambda x: mesh_axes.lay_out(x, mesh_axes.LABEL_AXIS), self.head(graph)
-        )
+    def scorer(self, graph: label_graph.LabelGraph) -> contract.Scorer:
+        """Returns the scorer; make it once where parameters stay the same."""
+        return self.head(graph)
 
     def __call__(
         self,
@@ -90,5 +73,6 @@ class MultiLabelModel(nnx.Module):
         *,
         train: bool,
     ) -> Float[Array, "b l"]:
-        """Returns the logits, float32."""
-        return self.classifiers(graph).logits(self.features(image, train=train))
+        """Returns the logits, float32, without any randomness."""
+        features = self.features(image, train=train)
+        return self.scorer(graph)(features, contract.Context(train=train)).logits

@@ -1,44 +1,46 @@
 """The one registry: names in a config -> backbone and head."""
 
-from collections.abc import Callable
-from typing import TypeVar
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.models import densenet, heads, multi_label_model, resnet
+from mlgcn_jax.models import (
+    construction,
+    contract,
+    densenet,
+    multi_label_model,
+    resnet,
+)
+from mlgcn_jax.models.foreign import backbone as foreign_backbones
+from mlgcn_jax.models.foreign import head as foreign_heads
+from mlgcn_jax.models.heads import classifiers, csra, gcn, linear
 
-# name -> constructor taking dtype, remat and rngs. Add a backbone by adding a line.
-BACKBONES: dict[str, Callable[..., multi_label_model.Backbone]] = {
-    "densenet_tiny": lambda **kwargs: densenet.DenseNet(
-        growth_rate=8, block_sizes=(2, 2), num_init_features=16, **kwargs
+# name -> constructor, which is given what it takes of dtype, remat, image_size,
+# drop_path_rate and rngs. Add a backbone by adding a line.
+BACKBONES: dict[str, Callable[..., contract.Backbone]] = {
+    "densenet_tiny": functools.partial(
+        densenet.DenseNet, growth_rate=8, block_sizes=(2, 2), num_init_features=16
     ),
     "densenet121": densenet.DenseNet,
-    "densenet169": lambda **kwargs: densenet.DenseNet(
-        block_sizes=(6, 12, 32, 32), **kwargs
-    ),
-    "densenet201": lambda **kwargs: densenet.DenseNet(
-        block_sizes=(6, 12, 48, 32), **kwargs
-    ),
+    "densenet169": functools.partial(densenet.DenseNet, block_sizes=(6, 12, 32, 32)),
+    "densenet201": functools.partial(densenet.DenseNet, block_sizes=(6, 12, 48, 32)),
     "resnet50": resnet.ResNet,
-    "resnet101": lambda **kwargs: resnet.ResNet(block_sizes=(3, 4, 23, 3), **kwargs),
-    "resnet152": lambda **kwargs: resnet.ResNet(block_sizes=(3, 8, 36, 3), **kwargs),
+    "resnet101": functools.partial(resnet.ResNet, block_sizes=(3, 4, 23, 3)),
+    "resnet152": functools.partial(resnet.ResNet, block_sizes=(3, 8, 36, 3)),
 }
 
-# name -> constructor taking (config, num_labels, num_features, rngs).
-HEADS: dict[str, Callable[..., multi_label_model.Head]] = {
-    "gcn": lambda config, num_labels, num_features, rngs: heads.GCNHead(
-        num_labels,
-        num_features,
-        embedding=config.graph.embedding,
-        embedding_dim=config.graph.embedding_dim,
-        hidden_features=config.model.hidden_features,
-        rngs=rngs,
-    ),
-    "linear": lambda config, num_labels, num_features, rngs: heads.LinearHead(
-        num_labels, num_features, rngs=rngs
-    ),
+# name -> constructor, which is given what it takes of num_labels, num_features,
+# pooling, the label embeddings and rngs, and the options in the section of the config
+# that has its name. Add a head by adding a line.
+HEADS: dict[str, Callable[..., contract.Head]] = {
+    "gcn": gcn.GCNHead,
+    "linear": linear.LinearHead,
+    "csra": csra.CSRAHead,
 }
 
 T = TypeVar("T")
@@ -56,20 +58,94 @@ def create_model(
 
     Raises:
         ValueError: a name is not registered; the message lists those that are. The
-            images are smaller than the backbone can take.
+            images are smaller than the backbone can take. A module of others cannot
+            be used, or has no such option.
     """
-    backbone = _find(BACKBONES, config.model.backbone, "config.model.backbone")
-    head = _find(HEADS, config.model.head, "config.model.head")
-    dtype = _find(DTYPES, config.model.dtype, "config.model.dtype")
-    _find(multi_label_model.POOLINGS, config.model.pooling, "config.model.pooling")
-    features = backbone(dtype=dtype, remat=config.remat, rngs=rngs)
-    model = multi_label_model.MultiLabelModel(
-        features,
-        head(config, num_labels, features.num_features, rngs),
-        pooling=config.model.pooling,
-    )
+    _find(classifiers.POOLINGS, config.model.pooling, "config.model.pooling")
+    backbone = _create_backbone(config, rngs)
+    head = _create_head(config, backbone, num_labels=num_labels, rngs=rngs)
+    model = multi_label_model.MultiLabelModel(backbone, head)
     model.check_image_size(config.image_size)
     return model
+
+
+def _create_backbone(
+    config: config_dict.ConfigDict, rngs: nnx.Rngs
+) -> contract.Backbone:
+    name = config.model.backbone
+    named = f"config.model.backbone={name!r}"
+    supplied: dict[str, Any] = {
+        "dtype": _find(DTYPES, config.model.dtype, "config.model.dtype"),
+        "image_size": config.image_size,
+        "rngs": rngs,
+    }
+    options = dict(config.model.backbone_options)
+    # Asked for, and refused by a backbone that cannot.
+    if config.remat:
+        options["remat"] = True
+    if config.model.drop_path_rate:
+        options["drop_path_rate"] = config.model.drop_path_rate
+    if not construction.is_foreign(name):
+        create = _find(BACKBONES, name, "config.model.backbone")
+        return construction.call_with(create, supplied, options, named)
+    module = _make_foreign(name, named, supplied, options)
+    if isinstance(module, contract.Backbone):
+        return module
+    return foreign_backbones.ForeignBackbone(
+        module, name, image_size=config.image_size, rngs=rngs
+    )
+
+
+def _create_head(
+    config: config_dict.ConfigDict,
+    backbone: contract.Backbone,
+    *,
+    num_labels: int,
+    rngs: nnx.Rngs,
+) -> contract.Head:
+    name = config.model.head
+    named = f"config.model.head={name!r}"
+    supplied = {
+        "num_labels": num_labels,
+        "num_features": backbone.num_features,
+        "pooling": config.model.pooling,
+        "hidden_features": config.model.hidden_features,
+        "embedding": config.graph.embedding,
+        "embedding_dim": config.graph.embedding_dim,
+        "rngs": rngs,
+    }
+    options = dict(config.model.head_options)
+    if not construction.is_foreign(name):
+        create = _find(HEADS, name, "config.model.head")
+        options |= config.model.get(name, {})
+        return construction.call_with(create, supplied, options, named)
+    # As modules call these elsewhere.
+    supplied |= dict.fromkeys(("num_classes", "out_features", "features"), num_labels)
+    supplied["in_features"] = backbone.num_features
+    module = _make_foreign(name, named, supplied, options)
+    if isinstance(module, contract.Head):
+        return module
+    size = config.image_size
+    features = jax.eval_shape(
+        lambda: backbone(jnp.zeros((2, size, size, 3)), train=False)
+    )
+    return foreign_heads.ForeignHead(
+        module,
+        name,
+        map_shape=features.feature_map.shape,
+        num_labels=num_labels,
+        rngs=rngs,
+    )
+
+
+def _make_foreign(
+    name: str, named: str, supplied: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
+    make = construction.find(name, named)
+    if not callable(make):
+        raise ValueError(f"{named} is a {type(make).__name__}, expected a class")
+    with construction.refused(named, "where it is made"):
+        return construction.call_with(make, supplied, options, named)
 
 
 def _find(table: dict[str, T], name: str, key: str) -> T:

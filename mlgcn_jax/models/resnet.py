@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from mlgcn_jax.models import layers
+from mlgcn_jax.models import contract, layers
 
 EXPANSION = 4  # features that a block gives, in widths
 
@@ -175,15 +175,22 @@ class ResNet(nnx.Module):
             setattr(self, f"layer{i + 1}", layer)
             num_features = EXPANSION * width
         self.num_features = num_features
+        self.tap_names = tuple(f"layer{i}" for i in range(1, self.num_layers + 1))
         self.min_image_size_px = 1  # every halving rounds up
 
     def __call__(
-        self, image: Float[Array, "b h w 3"], *, train: bool
-    ) -> Float[Array, "b h2 w2 d"]:
+        self,
+        image: Float[Array, "b h w 3"],
+        *,
+        train: bool,
+        key: Key[Array, ""] | None = None,
+    ) -> contract.ImageFeatures:
         """Returns the feature map `[b, ceil(h / 32), ceil(w / 32), d]` in `dtype`."""
+        del key  # nothing in it is random
+        taps = {}
         x = self.bn1.relu([self.conv1(image)], train=train)
         x = layers.max_pool_3x3_stride_2(x)
         for i in range(1, self.num_layers + 1):
             layer: Layer = getattr(self, f"layer{i}")
-            x = layer(x, train=train)
-        return x
+            x = taps[f"layer{i}"] = layer(x, train=train)
+        return contract.ImageFeatures(x, taps)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import folding, layers, resnet
+from mlgcn_jax.models import contract, folding, layers, resnet
 
 
 class _Bottleneck(NamedTuple):
@@ -22,7 +22,7 @@ class _ResNet(NamedTuple):
 
 
 def fold(backbone: resnet.ResNet) -> Callable:
-    """Returns image -> feature map as a pytree, see `inference.fold_backbone`."""
+    """Returns image -> features as a pytree, see `inference.fold_backbone`."""
     folded = []
     for i in range(1, backbone.num_layers + 1):
         layer: resnet.Layer = getattr(backbone, f"layer{i}")
@@ -45,11 +45,10 @@ def _fold_bottleneck(block: resnet.Bottleneck) -> _Bottleneck:
     )
 
 
-def _run_resnet(
-    net: _ResNet, image: Float[Array, "b h w 3"]
-) -> Float[Array, "b h2 w2 d"]:
+def _run_resnet(net: _ResNet, image: Float[Array, "b h w 3"]) -> contract.ImageFeatures:
     x = jax.nn.relu(folding.convolve(net.conv1, image, stride=2))
     x = layers.max_pool_3x3_stride_2(x)
+    taps = {}
     for i, blocks in enumerate(net.layers):
         for j, block in enumerate(blocks):
             stride = 2 if i > 0 and j == 0 else 1
@@ -59,4 +58,5 @@ def _run_resnet(
             x = jax.nn.relu(folding.convolve(block.conv1, x))
             x = jax.nn.relu(folding.convolve(block.conv2, x, stride=stride))
             x = jax.nn.relu(folding.convolve(block.conv3, x) + shortcut)
-    return x
+        taps[f"layer{i + 1}"] = x
+    return contract.ImageFeatures(x, taps)

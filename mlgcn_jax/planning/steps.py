@@ -123,17 +123,17 @@ def _lower_head(
     variables: train_state.Variables,
     graph: label_graph.LabelGraph,
 ) -> jax.stages.Lowered:
-    """Returns the head's way to the classifiers and back, alone."""
+    """Returns the head's way to the scorer and back, alone."""
     params, batch_stats = variables
 
     def there_and_back(head: Any, graph: label_graph.LabelGraph) -> Any:
-        def classify(head: Any) -> Any:
+        def make_scorer(head: Any) -> Any:
             model = nnx.merge(made.graphdef, params | {"head": head}, batch_stats)
-            return model.classifiers(graph)
+            return model.scorer(graph)
 
         with jax.sharding.use_abstract_mesh(made.mesh.abstract_mesh):
-            classifiers, pull_back = jax.vjp(classify, head)
-            return pull_back(classifiers)
+            scorer, pull_back = jax.vjp(make_scorer, head)
+            return pull_back(scorer)
 
     return compiler.jit(there_and_back).lower(params["head"], graph)
 

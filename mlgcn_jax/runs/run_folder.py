@@ -57,6 +57,12 @@ _ADDED_KEYS = {
     "keep_every_epochs": 0,
     "stuck_after_s": 900.0,
     "checkpoint_store": "",
+    "model": {
+        "drop_path_rate": 0.0,
+        "backbone_options": {},
+        "head_options": {},
+        "csra": {"num_heads": 1, "residual_weight": 0.2},
+    },
 }
 
 _EXAMPLES_PER_EPOCH = "examples_per_epoch"  # in dataset.json
@@ -161,7 +167,7 @@ class RunFolder(run_paths.RunPaths):
                 "--workdir of `mlgcn train`"
             )
         written = files.read_json(self.config)
-        return ml_collections.ConfigDict(_ADDED_KEYS | written).lock()
+        return ml_collections.ConfigDict(_filled(_ADDED_KEYS, written)).lock()
 
     def read_epochs(self, config: config_dict.ConfigDict) -> epochs.Epochs:
         """Returns what an epoch of the run is; `create` or `reopen` wrote it."""
@@ -226,6 +232,15 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         and key not in named_files.KEYS
         and key.split(".")[0] not in MAY_CHANGE
     ]
+
+
+def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is given, and the defaults of keys that it lacks, at any depth."""
+    filled = defaults | given
+    for key in defaults.keys() & given.keys():
+        if isinstance(defaults[key], dict):
+            filled[key] = _filled(defaults[key], given[key])
+    return filled
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,16 +7,17 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import heads, mesh_axes
+from mlgcn_jax.models import contract, mesh_axes
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import losses
 
 Batch = dict[str, jax.Array]
 LossAndGradient = Callable[
-    [train_state.Variables, Batch, label_graph.LabelGraph],
+    [train_state.Variables, Batch, label_graph.LabelGraph, jax.Array],
     tuple[jax.Array, dict[str, Any], dict[str, Any]],
 ]
 
@@ -24,54 +25,74 @@ LossAndGradient = Callable[
 def create_loss_and_gradient(
     graphdef: nnx.GraphDef, mesh: Mesh, *, accumulation_steps: int
 ) -> LossAndGradient:
-    """Returns `(variables, batch, graph) -> (loss, batch_stats, gradient)`, unjitted.
+    """Returns `(variables, batch, graph, key) -> (loss, batch_stats, gradient)`.
 
-    Loss and gradient are means over the batch. With several micro-batches batch norm
-    sees each by itself, and running statistics move with each. The classifiers depend
-    on no image: whatever the micro-batches, they and their gradient's way back through
-    the head are computed once.
+    It is not jitted. Loss and gradient are means over the batch. With several
+    micro-batches batch norm sees each by itself, running statistics move with each, and
+    each draws from a key of its own. The scorer depends on no image: whatever the
+    micro-batches, it and its gradient's way back through the head are computed once.
     """
 
-    def loss_and_gradient(variables, batch, graph):
+    def loss_and_gradient(variables, batch, graph, key):
         params, batch_stats = variables
 
-        def classify(head: Any) -> heads.Classifiers:
+        def make_scorer(head: Any) -> contract.Scorer:
             model = nnx.merge(graphdef, params | {"head": head}, batch_stats)
-            return model.classifiers(graph)
+            return model.scorer(graph)
 
-        def loss_of(backbone, classifiers, batch_stats, batch):
+        def loss_of(backbone, scorer, batch_stats, batch, key):
             model = nnx.merge(graphdef, params | {"backbone": backbone}, batch_stats)
-            logits = classifiers.logits(model.features(batch["image"], train=True))
+            backbone_key, scorer_key = jax.random.split(key)
+            features = model.features(batch["image"], train=True, key=backbone_key)
             labels = mesh_axes.lay_out(
                 batch["labels"], mesh_axes.DATA_AXIS, mesh_axes.LABEL_AXIS
             )
-            loss = losses.sigmoid_cross_entropy(logits, labels)
+            output = scorer(
+                features, contract.Context(train=True, key=scorer_key, labels=labels)
+            )
+            loss = total_loss(output, labels)
             return loss, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
-        classifiers, pull_back = jax.vjp(classify, params["head"])
-        learnt = params["backbone"], classifiers
+        scorer, pull_back = jax.vjp(make_scorer, params["head"])
+        learnt = params["backbone"], scorer
         gradient_of = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
 
-        def add(carry, micro_batch):
+        def add(carry, numbered):
             batch_stats, total = carry
-            (loss, batch_stats), grads = gradient_of(*learnt, batch_stats, micro_batch)
+            i, micro_batch = numbered
+            (loss, batch_stats), grads = gradient_of(
+                *learnt, batch_stats, micro_batch, jax.random.fold_in(key, i)
+            )
             return (batch_stats, jax.tree.map(jnp.add, total, (loss, grads))), None
 
         if accumulation_steps == 1:
-            (loss, batch_stats), grads = gradient_of(*learnt, batch_stats, batch)
+            (loss, batch_stats), grads = gradient_of(*learnt, batch_stats, batch, key)
         else:
             nothing = jax.tree.map(jnp.zeros_like, (jnp.float32(0), learnt))
             (batch_stats, total), _ = jax.lax.scan(
                 add,
                 (batch_stats, nothing),
-                split(batch, mesh, accumulation_steps=accumulation_steps),
+                (
+                    jnp.arange(accumulation_steps),
+                    split(batch, mesh, accumulation_steps=accumulation_steps),
+                ),
             )
             loss, grads = jax.tree.map(lambda x: x / accumulation_steps, total)
-        backbone, of_classifiers = grads
-        (head,) = pull_back(of_classifiers)
+        backbone, of_scorer = grads
+        (head,) = pull_back(of_scorer)
         return loss, batch_stats, {"backbone": backbone, "head": head}
 
     return loss_and_gradient
+
+
+def total_loss(
+    output: contract.HeadOutput, labels: Float[Array, "b l"]
+) -> Float[Array, ""]:
+    """Returns the mean loss of the images, auxiliary ones' too, and the penalty."""
+    total = losses.sigmoid_cross_entropy(output.logits, labels)
+    for weight, logits in output.auxiliary:
+        total += weight * losses.sigmoid_cross_entropy(logits, labels)
+    return total + output.penalty
 
 
 def split(batch: Batch, mesh: Mesh, *, accumulation_steps: int) -> Batch:

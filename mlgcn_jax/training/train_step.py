@@ -16,6 +16,10 @@ from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import augmentations, gradients
 
+# Of the model's randomness. The flip draws from a step's key itself, as it did before
+# anything else was random.
+_MODEL_STREAM = 0
+
 TrainStep = Callable[
     [train_state.TrainState, dict[str, Any], label_graph.LabelGraph],
     tuple[train_state.TrainState, dict[str, jax.Array]],
@@ -49,7 +53,9 @@ def create_train_step(
             image = augmentations.flip_horizontally(batch["image"], key)
             batch = batch | {"image": image}
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            loss, batch_stats, grads = loss_and_gradient(state.variables, batch, graph)
+            loss, batch_stats, grads = loss_and_gradient(
+                state.variables, batch, graph, jax.random.fold_in(key, _MODEL_STREAM)
+            )
 
         params = state.variables.params
         updates, opt_state = tx.update(grads, state.opt_state, params)

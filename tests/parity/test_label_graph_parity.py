@@ -11,7 +11,7 @@ import torch
 from flax import nnx
 
 from mlgcn_jax.graph import label_graph, statistics
-from mlgcn_jax.models import heads
+from mlgcn_jax.models.heads import gcn
 
 P = 0.25  # a constant there
 # One layer widens and one narrows: ours multiplies in another order for each.
@@ -86,12 +86,13 @@ def test_the_classifiers_are_those_of_mlgcn(name):
     counted = statistics.count_labels(examples, num_labels)
     rng = np.random.default_rng(0)
     nodes = rng.standard_normal((num_labels, EMBEDDING_DIM)).astype(np.float32)
-    head = heads.GCNHead(
+    head = gcn.GCNHead(
         num_labels,
         NUM_FEATURES,
         embedding="file",
         embedding_dim=EMBEDDING_DIM,
         hidden_features=HIDDEN_FEATURES,
+        pooling="max",
         rngs=nnx.Rngs(0),
     )
     graph = jax.tree.map(jnp.asarray, build(counted, 0.05, nodes))

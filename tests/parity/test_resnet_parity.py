@@ -60,7 +60,7 @@ def test_feature_map_is_that_of_torchvision(train: bool, tolerance: float):
     @jax.jit
     def forward(params, batch_stats, image):
         backbone = nnx.merge(graphdef, params, batch_stats)
-        feature_map = backbone(image, train=train)
+        feature_map = backbone(image, train=train).feature_map
         return feature_map, nnx.to_pure_dict(nnx.state(backbone, nnx.BatchStat))
 
     feature_map, batch_stats = forward(

@@ -1,0 +1,99 @@
+"""Calls what a config names with what there is, whoever wrote it."""
+
+import contextlib
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+
+def is_foreign(name: str) -> bool:
+    """Returns whether a name is `package.module:Class`, and none of a registry."""
+    return ":" in name
+
+
+def find(name: str, named: str) -> Any:
+    """Returns what `package.module:Class` names.
+
+    Raises:
+        ValueError: it cannot be imported, or the module has no such name.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever that module does when it is imported
+        raise ValueError(
+            f"{named} cannot be imported: {said(error)}; give "
+            "package.module:Class of a package that is installed here"
+        ) from error
+
+
+def call_with(
+    make: Callable[..., Any],
+    supplied: Mapping[str, Any],
+    options: Mapping[str, Any],
+    named: str,
+) -> Any:
+    """Returns what a constructor makes of its options and what it takes of the rest.
+
+    Args:
+        make: the constructor.
+        supplied: name -> value, taken where the constructor has such an argument.
+        options: name -> value, of the config; each must be taken.
+        named: what the config has of it, for messages.
+
+    Raises:
+        ValueError: it has no such option, or needs more than there is.
+    """
+    parameters = _parameters(make)
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if unknown := sorted(options.keys() - parameters.keys()):
+        if not takes_all:
+            mine = sorted(parameters.keys() - supplied.keys())
+            raise ValueError(f"{named} has no option {unknown}; use those of {mine}")
+    given = {name: x for name, x in supplied.items() if name in parameters}
+    given |= options
+    lacking = [
+        name
+        for name, p in parameters.items()
+        if p.default is p.empty
+        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        and name not in given
+    ]
+    if lacking:
+        raise ValueError(f"{named} lacks {lacking}, which have no default; set them")
+    return make(**given)
+
+
+def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the arguments of a constructor by name.
+
+    `inspect.signature` shows `*args, **kwargs` of every class of Flax NNX.
+    """
+    if isinstance(make, functools.partial):
+        inner = _parameters(make.func)
+        fixed = {
+            name: inner[name].replace(default=value)
+            for name, value in make.keywords.items()
+        }
+        return inner | fixed
+    if not inspect.isclass(make):
+        return dict(inspect.signature(make).parameters)
+    _, *others = inspect.signature(make.__init__).parameters.items()  # without self
+    return dict(others)
+
+
+@contextlib.contextmanager
+def refused(name: str, doing: str) -> Iterator[None]:
+    """Makes one ValueError of whatever somebody else's code raises."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{name} fails {doing}: {said(error)}") from error
+
+
+def said(error: Exception) -> str:
+    """Returns kind and first line of an error, for one of ours that tells of it."""
+    lines = str(error).strip().splitlines() or ["without a word"]
+    return f"{type(error).__name__}: {lines[0]}"

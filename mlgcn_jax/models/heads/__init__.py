@@ -1,0 +1,1 @@
+"""Label graph -> scorer: what a label is before any picture is seen."""
