@@ -36,6 +36,7 @@ ROOMS = {
         "mlgcn_jax.data.folder_contents",
         "mlgcn_jax.data.images",
     ),
+    "mlgcn_jax.training.losses": (),
     "mlgcn_jax.crawl.client": (),
     "mlgcn_jax.crawl.records": ("mlgcn_jax.crawl.client",),
 }

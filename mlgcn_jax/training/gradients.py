@@ -12,7 +12,7 @@ from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import heads, mesh_axes
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import losses
+from mlgcn_jax.training.losses import cross_entropy
 
 Batch = dict[str, jax.Array]
 LossAndGradient = Callable[
@@ -45,7 +45,7 @@ def create_loss_and_gradient(
             labels = mesh_axes.lay_out(
                 batch["labels"], mesh_axes.DATA_AXIS, mesh_axes.LABEL_AXIS
             )
-            loss = losses.sigmoid_cross_entropy(logits, labels)
+            loss = cross_entropy.sigmoid_cross_entropy(logits, labels).mean()
             return loss, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
         classifiers, pull_back = jax.vjp(classify, params["head"])
