@@ -1,6 +1,6 @@
 """A loss of single entries -> the loss of each image: what such losses share."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -15,18 +15,10 @@ LABEL_SMOOTHING = contract.Option(
 )
 
 
-class EntryLoss(Protocol):
-    """The loss of each entry, in float32; no label is unknown."""
-
-    def __call__(
-        self,
-        logits: Float[Array, "b l"],
-        labels: Float[Array, "b l"],
-        epoch: contract.Epoch,
-        /,
-    ) -> Float[Array, "b l"]:
-        """Returns the loss of each entry."""
-        ...
+# Logits, labels, epoch -> the loss of each entry, in float32; no label is unknown.
+EntryLoss = Callable[
+    [Float[Array, "b l"], Float[Array, "b l"], contract.Epoch], Float[Array, "b l"]
+]
 
 
 def mean_over_labels(

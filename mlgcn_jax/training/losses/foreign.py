@@ -17,7 +17,7 @@ _SIGNATURE = "(logits [b l], labels [b l], weights [b l] | None, epoch) -> [b]"
 def load(name: str, options: Mapping[str, Any], *, num_labels: int) -> contract.Loss:
     """Returns the function as a loss, its options bound as keywords.
 
-    It is called as `contract.Loss` says, labels below 0 included, and is traced here,
+    It is called as `contract` says, labels below 0 included, and is traced here,
     with weights and without.
 
     Args:
