@@ -71,6 +71,10 @@ def get_config() -> ml_collections.ConfigDict:
     graph.embedding_dim = 300  # width of cooccurrence, learned and file embeddings
     graph.embedding_file = ""  # GloVe .txt or .npz, for embedding = "file"
 
+    config.loss = loss = ml_collections.ConfigDict()
+    loss.name = "sigmoid_cross_entropy"  # Eq. 5; see docs/losses.md for the others
+    loss.options = ml_collections.ConfigDict()  # arguments of a function of others
+
     config.optimizer = optimizer = ml_collections.ConfigDict()  # Adam
     optimizer.learning_rate = 1e-3  # the peak, where the rate changes
     optimizer.schedule = "constant"  # constant | warmup_cosine

@@ -13,10 +13,11 @@ from jax.sharding import Mesh
 from mlgcn_jax.benchmarks import cases
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
+from mlgcn_jax.learning.losses import cross_entropy
 from mlgcn_jax.models import layers, multi_label_model, torch_weights
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import losses, program
+from mlgcn_jax.training import program
 
 
 class Case(NamedTuple):
@@ -97,7 +98,8 @@ def first_gradient(case: Case) -> tuple[jax.Array, dict[str, np.ndarray]]:
         def loss(params):
             model = nnx.merge(case.graphdef, params, variables.batch_stats)
             logits = model(image, graph, train=True)
-            return losses.sigmoid_cross_entropy(logits, labels), logits
+            loss = cross_entropy.sigmoid_cross_entropy(logits, labels).mean()
+            return loss, logits
 
         return jax.grad(loss, has_aux=True)(variables.params)
 

@@ -7,8 +7,8 @@ import pathlib
 import pytest
 
 from configs import default
+from mlgcn_jax.learning import optimizer
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import optimizer
 
 CONFIGS = sorted(
     path.stem for path in pathlib.Path(default.__file__).parent.glob("*.py")

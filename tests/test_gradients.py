@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 from train_steps import Case
 
-from mlgcn_jax.models import layers, registry
+from mlgcn_jax.learning.losses import cross_entropy
+from mlgcn_jax.models import contract, layers, registry
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import gradients
@@ -24,13 +25,14 @@ class WithoutNorm(nnx.Module):
     num_features = 16
     min_image_size_px = 8
 
-    def __init__(self, *, dtype, remat, rngs):
-        del remat
+    tap_names = ()
+
+    def __init__(self, *, dtype, rngs):
         self.conv = layers.Convolution(3, 16, 3, stride=4, dtype=dtype, rngs=rngs)
 
-    def __call__(self, image, *, train):
-        del train
-        return jax.nn.relu(self.conv(image))
+    def __call__(self, image, *, train, key=None):
+        del train, key
+        return contract.ImageFeatures(jax.nn.relu(self.conv(image)), {})
 
 
 def make_case(accumulation_steps: int, *, num_devices: int = 8, **more) -> Case:
@@ -72,20 +74,23 @@ def test_batch_norm_sees_each_micro_batch_after_the_other():
     def gradient_of(accumulation_steps: int):
         return jax.jit(
             gradients.create_loss_and_gradient(
-                graphdef, case.mesh, accumulation_steps=accumulation_steps
+                graphdef,
+                cross_entropy.create(label_smoothing=0.0),
+                case.mesh,
+                accumulation_steps=accumulation_steps,
             )
         )
 
     batch, graph = case.batch(), case.graph()
     key = jax.random.key(0)  # of a model that has nothing random in it
-    in_parts = gradient_of(2)(state.variables, batch, graph, key)
+    in_parts = gradient_of(2)(state.variables, batch, graph, key, 0.0)
 
     in_one_go = gradient_of(1)
     variables = state.variables
     parts = []
     for i in range(2):
         part = {name: value[i::2] for name, value in batch.items()}
-        loss, batch_stats, grads = in_one_go(variables, part, graph, key)
+        loss, batch_stats, grads = in_one_go(variables, part, graph, key, 0.0)
         variables = train_state.Variables(variables.params, batch_stats)
         parts.append((loss, grads))
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *parts)

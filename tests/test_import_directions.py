@@ -16,6 +16,7 @@ FLOORS = (
     "mlgcn_jax.devices",
     "mlgcn_jax.graph",
     "mlgcn_jax.models",
+    "mlgcn_jax.learning",
     "mlgcn_jax.runs",
     "mlgcn_jax.evaluation",
     "mlgcn_jax.doctor",
@@ -36,6 +37,7 @@ ROOMS = {
         "mlgcn_jax.data.folder_contents",
         "mlgcn_jax.data.images",
     ),
+    "mlgcn_jax.learning.losses": (),
     "mlgcn_jax.crawl.client": (),
     "mlgcn_jax.crawl.records": ("mlgcn_jax.crawl.client",),
 }

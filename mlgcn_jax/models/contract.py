@@ -72,6 +72,26 @@ class HeadOutput(NamedTuple):
     penalty: Float[Array, ""] | float = 0.0
 
 
+def check(output: HeadOutput, shape: tuple[int, int]) -> None:
+    """Checks what a scorer returns.
+
+    Raises:
+        ValueError: it is not the logits of so many images and labels, or of another
+            type than float32.
+    """
+    if not isinstance(output, HeadOutput):
+        raise ValueError(
+            f"the head's scorer returns a {type(output).__name__}; it must return "
+            "contract.HeadOutput(logits)"
+        )
+    for logits in (output.logits, *(logits for _, logits in output.auxiliary)):
+        if logits.shape != shape or logits.dtype != jnp.float32:
+            raise ValueError(
+                f"the head's scorer returns logits {logits.dtype}{list(logits.shape)}; "
+                f"it must return float32{list(shape)}, one for each image and label"
+            )
+
+
 @runtime_checkable
 class Backbone(Protocol):
     """Normalised images -> features; see `densenet.DenseNet`.

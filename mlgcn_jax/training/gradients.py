@@ -10,30 +10,34 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from mlgcn_jax.graph import label_graph
+from mlgcn_jax.learning.losses import contract as losses
 from mlgcn_jax.models import contract, mesh_axes
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import losses
 
 Batch = dict[str, jax.Array]
 LossAndGradient = Callable[
-    [train_state.Variables, Batch, label_graph.LabelGraph, jax.Array],
+    [train_state.Variables, Batch, label_graph.LabelGraph, jax.Array, losses.Epoch],
     tuple[jax.Array, dict[str, Any], dict[str, Any]],
 ]
 
 
 def create_loss_and_gradient(
-    graphdef: nnx.GraphDef, mesh: Mesh, *, accumulation_steps: int
+    graphdef: nnx.GraphDef,
+    loss: losses.Loss,
+    mesh: Mesh,
+    *,
+    accumulation_steps: int,
 ) -> LossAndGradient:
-    """Returns `(variables, batch, graph, key) -> (loss, batch_stats, gradient)`.
+    """Returns `(variables, batch, graph, key, epoch) -> (loss, batch_stats, gradient)`.
 
-    It is not jitted. Loss and gradient are means over the batch. With several
-    micro-batches batch norm sees each by itself, running statistics move with each, and
+    It is not jitted; `epoch` is as in `losses.contract`. Loss and gradient are means
+    over the batch. With several micro-batches batch norm sees each by itself, running statistics move with each, and
     each draws from a key of its own. The scorer depends on no image: whatever the
     micro-batches, it and its gradient's way back through the head are computed once.
     """
 
-    def loss_and_gradient(variables, batch, graph, key):
+    def loss_and_gradient(variables, batch, graph, key, epoch):
         params, batch_stats = variables
 
         def make_scorer(head: Any) -> contract.Scorer:
@@ -50,8 +54,9 @@ def create_loss_and_gradient(
             output = scorer(
                 features, contract.Context(train=True, key=scorer_key, labels=labels)
             )
-            loss = total_loss(output, labels)
-            return loss, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+            contract.check(output, labels.shape)
+            total = total_loss(loss, output, labels, epoch)
+            return total, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
         scorer, pull_back = jax.vjp(make_scorer, params["head"])
         learnt = params["backbone"], scorer
@@ -60,13 +65,13 @@ def create_loss_and_gradient(
         def add(carry, numbered):
             batch_stats, total = carry
             i, micro_batch = numbered
-            (loss, batch_stats), grads = gradient_of(
+            (value, batch_stats), grads = gradient_of(
                 *learnt, batch_stats, micro_batch, jax.random.fold_in(key, i)
             )
-            return (batch_stats, jax.tree.map(jnp.add, total, (loss, grads))), None
+            return (batch_stats, jax.tree.map(jnp.add, total, (value, grads))), None
 
         if accumulation_steps == 1:
-            (loss, batch_stats), grads = gradient_of(*learnt, batch_stats, batch, key)
+            (value, batch_stats), grads = gradient_of(*learnt, batch_stats, batch, key)
         else:
             nothing = jax.tree.map(jnp.zeros_like, (jnp.float32(0), learnt))
             (batch_stats, total), _ = jax.lax.scan(
@@ -77,22 +82,27 @@ def create_loss_and_gradient(
                     split(batch, mesh, accumulation_steps=accumulation_steps),
                 ),
             )
-            loss, grads = jax.tree.map(lambda x: x / accumulation_steps, total)
+            value, grads = jax.tree.map(lambda x: x / accumulation_steps, total)
         backbone, of_scorer = grads
         (head,) = pull_back(of_scorer)
-        return loss, batch_stats, {"backbone": backbone, "head": head}
+        return value, batch_stats, {"backbone": backbone, "head": head}
 
     return loss_and_gradient
 
 
 def total_loss(
-    output: contract.HeadOutput, labels: Float[Array, "b l"]
+    loss: losses.Loss,
+    output: contract.HeadOutput,
+    labels: Float[Array, "b l"],
+    epoch: losses.Epoch,
 ) -> Float[Array, ""]:
     """Returns the mean loss of the images, auxiliary ones' too, and the penalty."""
-    total = losses.sigmoid_cross_entropy(output.logits, labels)
-    for weight, logits in output.auxiliary:
-        total += weight * losses.sigmoid_cross_entropy(logits, labels)
-    return total + output.penalty
+
+    def mean(logits: Float[Array, "b l"]) -> Float[Array, ""]:
+        return loss(logits, labels, output.entry_weights, epoch).mean()
+
+    auxiliary = sum(weight * mean(logits) for weight, logits in output.auxiliary)
+    return mean(output.logits) + auxiliary + output.penalty
 
 
 def split(batch: Batch, mesh: Mesh, *, accumulation_steps: int) -> Batch:

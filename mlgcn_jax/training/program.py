@@ -3,15 +3,18 @@
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.graph import label_graph
+from mlgcn_jax.graph import label_graph, statistics
+from mlgcn_jax.learning import optimizer
+from mlgcn_jax.learning.losses import registry as losses
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import optimizer, train_step
+from mlgcn_jax.training import train_step
 
 
 class Program(NamedTuple):
@@ -67,6 +70,7 @@ def create_program(
     num_labels: int,
     steps_per_epoch: float = 1,
     num_steps: int | None = None,
+    counted: statistics.LabelStatistics | None = None,
 ) -> Program:
     """Makes the program of a config.
 
@@ -77,9 +81,12 @@ def create_program(
         steps_per_epoch: of its training split; the schedule counts in epochs.
         num_steps: of the run; None: just enough for the warm-up, where nothing is
             learnt from the rates (they change no shape).
+        counted: how often the training split has each label, which some losses want;
+            None: once each, likewise.
 
     Raises:
-        ValueError: a name in the config is not known, or the warm-up fills the run.
+        ValueError: a name in the config is not known, an option out of its range, or
+            the warm-up fills the run.
     """
     enough: int = 2 + round(config.optimizer.warmup_epochs * steps_per_epoch)
     schedule = optimizer.create_schedule(
@@ -89,7 +96,20 @@ def create_program(
     )
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
     graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
+    loss = losses.create(
+        config.loss.name,
+        config.loss.get(config.loss.name, config.loss.options).to_dict(),
+        counts=np.ones(num_labels, np.int64) if counted is None else counted.counts,
+        num_examples=num_labels if counted is None else counted.num_examples,
+    )
     step = train_step.create_train_step(
-        config, graphdef, tx, schedule, mesh, num_labels=num_labels
+        config,
+        graphdef,
+        tx,
+        schedule,
+        loss,
+        mesh,
+        num_labels=num_labels,
+        steps_per_epoch=steps_per_epoch,
     )
     return Program(config, mesh, num_labels, schedule, tx, graphdef, step)

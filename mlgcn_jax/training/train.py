@@ -111,7 +111,7 @@ def _train(
     step = _open_folder(config, folder, data) if processes.is_first() else None
     step = processes.agree(_NOTHING_SAVED if step is None else step)
     is_new = step == _NOTHING_SAVED
-    graph, _ = label_graph.load_label_graph(folder.label_graph)
+    graph, counted = label_graph.load_label_graph(folder.label_graph)
     passes = folder.read_epochs(config)
     due = due_steps.DueSteps(config, passes)
     num_steps = due.num_steps
@@ -123,6 +123,7 @@ def _train(
         num_labels=num_labels,
         steps_per_epoch=passes.steps_per_epoch,
         num_steps=num_steps,
+        counted=counted,
     )
     rows = meshes.rows_of_process(config.batch_size, mesh)
     if is_new:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
+from mlgcn_jax.learning.losses import contract
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import augmentations, gradients
@@ -31,9 +32,11 @@ def create_train_step(
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformation,
     schedule: optax.Schedule,
+    loss: contract.Loss,
     mesh: Mesh,
     *,
     num_labels: int,
+    steps_per_epoch: float,
 ) -> TrainStep:
     """Returns the jit-compiled step `(state, batch, graph) -> (state, metrics)`.
 
@@ -44,7 +47,7 @@ def create_train_step(
     ones. Metrics are float32 scalars on the device.
     """
     loss_and_gradient = gradients.create_loss_and_gradient(
-        graphdef, mesh, accumulation_steps=config.accumulation_steps
+        graphdef, loss, mesh, accumulation_steps=config.accumulation_steps
     )
 
     def step_fn(state, batch, graph):
@@ -54,7 +57,11 @@ def create_train_step(
             batch = batch | {"image": image}
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             loss, batch_stats, grads = loss_and_gradient(
-                state.variables, batch, graph, jax.random.fold_in(key, _MODEL_STREAM)
+                state.variables,
+                batch,
+                graph,
+                jax.random.fold_in(key, _MODEL_STREAM),
+                state.step / jnp.float32(steps_per_epoch),
             )
 
         params = state.variables.params

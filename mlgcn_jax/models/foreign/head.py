@@ -17,7 +17,7 @@ from mlgcn_jax.models.foreign import modules
 class _ForeignScorer:
     """A module with its parameters, as a pytree."""
 
-    params: dict[str, jax.Array]
+    params: dict[str, Any]  # nested
     graphdef: nnx.GraphDef = dataclasses.field(metadata={"static": True})
 
     def __call__(

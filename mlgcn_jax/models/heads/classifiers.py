@@ -1,6 +1,7 @@
 """One linear classifier per label over pooled features (Eq. 3 and 4 of the paper)."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +18,13 @@ class Classifiers:
     """The scorer of every head whose labels see an image as one vector.
 
     Attributes:
-        weights: W.
-        bias: None where there is none.
+        weights: W `[l, d]`; at times what stands for an array, as in every pytree.
+        bias: `[l]`; None where there is none.
         pooling: a key of `POOLINGS`.
     """
 
-    weights: Float[Array, "l d"]
-    bias: Float[Array, " l"] | None
+    weights: Any
+    bias: Any
     pooling: str = dataclasses.field(metadata={"static": True})
 
     def __call__(

@@ -6,6 +6,7 @@ average and max pooling.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +34,11 @@ class Attention:
     """Kernels of length 1, one a head and label, and how they pool.
 
     Attributes:
-        kernels: k_i / |k_i|.
+        kernels: k_i / |k_i|, `[m, l, d]`; at times what stands for an array.
         residual_weight: lambda, of the attention beside the mean.
     """
 
-    kernels: Float[Array, "m l d"]
+    kernels: Any
     residual_weight: float = dataclasses.field(metadata={"static": True})
 
     def __call__(

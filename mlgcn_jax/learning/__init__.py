@@ -1,0 +1,1 @@
+"""What learning is, without a loop: losses, augmentations, optimisers."""

@@ -1,0 +1,1 @@
+"""Losses over logits and multi-hot labels, one file each; `registry` names them."""

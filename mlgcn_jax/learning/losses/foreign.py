@@ -1,0 +1,98 @@
+"""A loss from elsewhere: `package.module:function`, checked before a run uses it."""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mlgcn_jax.learning.losses import contract
+
+_SIGNATURE = "(logits [b l], labels [b l], weights [b l] | None, epoch) -> [b]"
+
+
+def load(name: str, options: Mapping[str, Any], *, num_labels: int) -> contract.Loss:
+    """Returns the function as a loss, its options bound as keywords.
+
+    It is called as `contract` says, labels below 0 included, and is traced here,
+    with weights and without.
+
+    Args:
+        name: `package.module:function`, importable where we run.
+        options: keyword arguments beside those that all losses take.
+        num_labels: l.
+
+    Raises:
+        ValueError: the name leads to no function, or it is not a loss; the message says
+            which, and the error of the foreign code is its cause.
+    """
+    function = _find(name)
+    loss = functools.partial(function, **options)
+    _check_arguments(name, function, options)
+    _check_value(name, loss, num_labels)
+    return loss
+
+
+def _find(name: str) -> Callable[..., Any]:
+    module_name, _, function_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever a foreign module raises
+        raise ValueError(
+            f"loss {name!r}: {module_name!r} does not import ({error!r}); is its "
+            "folder on PYTHONPATH?"
+        ) from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        raise ValueError(
+            f"loss {name!r}: there is no {function_name!r} in {module_name!r}"
+        )
+    if not callable(function):
+        raise ValueError(
+            f"loss {name!r} is of type {type(function).__name__}; it must be a "
+            f"function {_SIGNATURE}"
+        )
+    return function
+
+
+def _check_arguments(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any]
+) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of some functions that are written in C; tracing will tell
+        return
+    try:
+        signature.bind("logits", "labels", "weights", "epoch", **options)
+    except TypeError as error:
+        raise ValueError(
+            f"loss {name!r} takes {signature}, not four arguments and the options "
+            f"{sorted(options)} ({error}); it must be a function {_SIGNATURE}"
+        ) from error
+
+
+def _check_value(name: str, loss: contract.Loss, num_labels: int) -> None:
+    # Another number than that of labels, so that a mean over images is told from one
+    # over labels.
+    num_images = num_labels + 1
+    entries = jax.ShapeDtypeStruct((num_images, num_labels), jnp.float32)
+    epoch = jax.ShapeDtypeStruct((), jnp.float32)
+    for weights in (None, entries):
+        try:
+            found = jax.eval_shape(loss, entries, entries, weights, epoch)
+        except Exception as error:  # whatever foreign code raises
+            raise ValueError(
+                f"loss {name!r} cannot be traced for logits and labels of shape "
+                f"{entries.shape} and weights {weights} ({type(error).__name__}: "
+                f"{error}); it must be a function {_SIGNATURE} of JAX arrays"
+            ) from error
+        is_array = isinstance(found, jax.ShapeDtypeStruct)
+        if not is_array or (found.shape, found.dtype) != ((num_images,), jnp.float32):
+            raise ValueError(
+                f"loss {name!r} returns {found} for logits and labels of shape "
+                f"{entries.shape}; it must return float32 of shape ({num_images},), "
+                "the loss of each image"
+            )
