@@ -55,6 +55,7 @@ def test_a_run_made_before_a_key_existed_goes_on(tmp_path, datasets):
     written = json.loads(folder.config.read_text())
     for key in ("accumulation_steps", "remat", "stuck_after_s", "checkpoint_store"):
         del written[key]
+    del written["build"]["negatives"], written["optimizer"]["frozen_backbone_epochs"]
     folder.config.write_text(json.dumps(written))
     assert folder.read_config().to_dict() == configurations.tiny().to_dict()
     folder.reopen(configurations.tiny(), datasets[0])
@@ -171,6 +172,22 @@ def test_a_run_with_a_changed_file_is_an_error(tmp_path, datasets, name):
         folder.check_whole()
     with pytest.raises(ValueError, match=rf"is damaged: .*{name}"):
         folder.reopen(configurations.tiny(), datasets[0])
+
+
+def test_a_run_of_before_checksums_gets_them(tmp_path, datasets):
+    folder = run_folder.RunFolder(tmp_path)
+    create(folder, configurations.tiny(), datasets[0])
+    folder.checksums.unlink()
+    # In a run of today their absence is damage.
+    with pytest.raises(ValueError, match=r"checksums\.json is missing"):
+        folder.check_whole()
+    written = json.loads(folder.config.read_text())
+    del written["initial_weights"]
+    folder.config.write_text(json.dumps(written))
+    folder.check_whole()
+    folder.reopen(configurations.tiny(), datasets[0])
+    folder.check_whole()
+    assert folder.checksums.is_file()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"seed": 0', "\udcff"])

@@ -49,7 +49,8 @@ MAY_CHANGE = frozenset(
 )
 
 # Keys that older runs lack, with what they did without them.
-_ADDED_KEYS = {
+_ADDED_KEYS: dict[str, Any] = {
+    "initial_weights": "",
     "accumulation_steps": 1,
     "remat": False,
     "label_shards": 1,
@@ -57,13 +58,11 @@ _ADDED_KEYS = {
     "keep_every_epochs": 0,
     "stuck_after_s": 900.0,
     "checkpoint_store": "",
-    "model": {
-        "drop_path_rate": 0.0,
-        "backbone_options": {},
-        "head_options": {},
-        "csra": {"num_heads": 1, "residual_weight": 0.2},
-    },
+    "build": {"implications": "", "negatives": "drop", "twins": "", "max_side": 512},
+    "optimizer": {"frozen_backbone_epochs": 0.0},
 }
+# A config of before this key may be of a run of before there were checksums.
+_KEY_SINCE_CHECKSUMS = "initial_weights"
 
 _EXAMPLES_PER_EPOCH = "examples_per_epoch"  # in dataset.json
 
@@ -107,7 +106,7 @@ class RunFolder(run_paths.RunPaths):
             path.unlink(missing_ok=True)
         labels.write_vocabulary(data.vocabulary, self.labels)
         label_graph.save_label_graph(self.label_graph, graph, counted)
-        checksums.write(self.workdir, [self.labels, self.label_graph])
+        self._write_checksums()
         named_files.write_checksums(self.named_files, _flat(config.to_dict()))
         self._write_config(config, data, examples_per_epoch=data.num_examples("train"))
 
@@ -121,6 +120,8 @@ class RunFolder(run_paths.RunPaths):
         self.check_whole()
         self.check_same_config(config)
         self.check_same_dataset(data)
+        if not self.checksums.exists():
+            self._write_checksums()
         # Where it was not written yet an epoch was what fills whole batches: the run
         # keeps its schedule and its end.
         num_examples = data.num_examples("train")
@@ -145,14 +146,25 @@ class RunFolder(run_paths.RunPaths):
         )
         files.write_json(self.config, config.to_dict())  # last: with it the run exists
 
+    def _write_checksums(self) -> None:
+        checksums.write(self.workdir, [self.labels, self.label_graph])
+
     def check_whole(self) -> None:
-        """Raises ValueError where vocabulary or label graph are not as they were."""
+        """Raises ValueError where vocabulary or label graph are not as they were.
+
+        A run of before there were checksums is taken for whole.
+        """
+        if not self.checksums.exists() and self._may_lack_checksums():
+            return
         damage = checksums.find_damage(self.workdir)
         if damage is not None:
             raise ValueError(
                 f"the run in {self.workdir} is damaged: {damage}; restore it from a "
                 "copy, for its model means nothing without that file"
             )
+
+    def _may_lack_checksums(self) -> bool:
+        return _KEY_SINCE_CHECKSUMS not in self._read_written_config()
 
     def read_config(self) -> config_dict.ConfigDict:
         """Returns the config that the run was started with.
@@ -161,13 +173,16 @@ class RunFolder(run_paths.RunPaths):
             FileNotFoundError: this is not a run's folder.
             ValueError: the file is damaged.
         """
+        written = self._read_written_config()
+        return ml_collections.ConfigDict(_with_added(_ADDED_KEYS, written)).lock()
+
+    def _read_written_config(self) -> dict[str, Any]:
         if not self.config.is_file():
             raise FileNotFoundError(
                 f"{self.workdir} is not a run: it has no config.json; give the "
                 "--workdir of `mlgcn train`"
             )
-        written = files.read_json(self.config)
-        return ml_collections.ConfigDict(_filled(_ADDED_KEYS, written)).lock()
+        return files.read_json(self.config)
 
     def read_epochs(self, config: config_dict.ConfigDict) -> epochs.Epochs:
         """Returns what an epoch of the run is; `create` or `reopen` wrote it."""
@@ -234,13 +249,14 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
-def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Returns what is given, and the defaults of keys that it lacks, at any depth."""
-    filled = defaults | given
-    for key in defaults.keys() & given.keys():
-        if isinstance(defaults[key], dict):
-            filled[key] = _filled(defaults[key], given[key])
-    return filled
+def _with_added(added: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+    """Returns what was written and, at any depth, the added keys that it lacks."""
+    inner = {
+        key: _with_added(added[key], value)
+        for key, value in written.items()
+        if isinstance(added.get(key), dict)
+    }
+    return added | written | inner
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

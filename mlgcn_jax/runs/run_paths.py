@@ -13,6 +13,7 @@ class RunPaths:
         self.dataset = workdir / "dataset.json"
         self.labels = workdir / "labels.csv"
         self.label_graph = workdir / "label_graph.npz"
+        self.checksums = workdir / "checksums.json"
         self.named_files = workdir / "named_files.json"
         self.initial_weights = workdir / "initial_weights.json"
         self.checkpoints = workdir / "checkpoints"
@@ -31,7 +32,7 @@ class RunPaths:
             self.dataset,
             self.labels,
             self.label_graph,
-            self.workdir / "checksums.json",
+            self.checksums,
             self.named_files,
             self.initial_weights,
             self.metrics_log,

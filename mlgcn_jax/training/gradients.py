@@ -32,9 +32,10 @@ def create_loss_and_gradient(
     """Returns `(variables, batch, graph, key, epoch) -> (loss, batch_stats, gradient)`.
 
     It is not jitted; `epoch` is as in `losses.contract`. Loss and gradient are means
-    over the batch. With several micro-batches batch norm sees each by itself, running statistics move with each, and
-    each draws from a key of its own. The scorer depends on no image: whatever the
-    micro-batches, it and its gradient's way back through the head are computed once.
+    over the batch. With several micro-batches batch norm sees each by itself, running
+    statistics move with each, and each draws from a key of its own. The scorer depends
+    on no image: whatever the micro-batches, it and its gradient's way back through the
+    head are computed once.
     """
 
     def loss_and_gradient(variables, batch, graph, key, epoch):
