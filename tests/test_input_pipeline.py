@@ -70,7 +70,7 @@ def test_train_batch_holds_letterboxed_images_and_their_labels(data):
         image = images.letterbox(images.load_rgb(example["image"]), IMAGE_SIZE)
         expected[image.tobytes()] = example["labels"]
     for batch in train(data, 3):
-        assert batch.keys() == {"image", "labels"}
+        assert batch.keys() == {"image", "labels", "size"}
         assert batch["image"].shape == (5, IMAGE_SIZE, IMAGE_SIZE, 3)
         assert batch["image"].dtype == np.uint8
         assert batch["labels"].shape == (5, len(data.vocabulary))
@@ -113,10 +113,10 @@ def test_start_step_decodes_no_example_before_it(data, monkeypatch):
     letterbox = stored_jpeg.letterbox
     test_thread = threading.get_ident()  # those of closed iterators may end later
 
-    def counting(content, square):
+    def counting(content, square, **options):
         if threading.get_ident() == test_thread:
             decoded.append(content)
-        letterbox(content, square)
+        return letterbox(content, square, **options)
 
     monkeypatch.setattr(stored_jpeg, "letterbox", counting)
     train(data, 1, start_step=1_000_000, num_threads=0)
@@ -141,9 +141,9 @@ def test_few_batches_are_made_ahead(data, monkeypatch):
     decoded = []
     letterbox = stored_jpeg.letterbox
 
-    def counting(content, square):
+    def counting(content, square, **options):
         decoded.append(content)
-        letterbox(content, square)
+        return letterbox(content, square, **options)
 
     monkeypatch.setattr(stored_jpeg, "letterbox", counting)
     batches = input_pipeline.train_batches(
@@ -221,10 +221,10 @@ def test_undecodable_record_names_its_id(data, monkeypatch, num_threads):
     broken = data.source("validation")[2]
     letterbox = stored_jpeg.letterbox
 
-    def failing(content, square):
+    def failing(content, square, **options):
         if content == broken["image"]:
             raise images.ImageError("truncated")
-        letterbox(content, square)
+        return letterbox(content, square, **options)
 
     monkeypatch.setattr(stored_jpeg, "letterbox", failing)
     expected = f"example {broken['id']} page {broken['page']} cannot be decoded"
