@@ -33,7 +33,8 @@ class Option:
             if not isinstance(value, bool):
                 raise ValueError(f"{name}={value!r} must be True or False")
         elif isinstance(self.default, tuple):
-            if isinstance(value, str) or not all(isinstance(x, str) for x in value):
+            is_list = isinstance(value, (list, tuple))
+            if not is_list or not all(isinstance(x, str) for x in value):
                 raise ValueError(f"{name}={value!r} must be a list of strings")
         elif isinstance(self.default, str):
             if value not in self.choices:
