@@ -140,7 +140,7 @@ def test_lambda_of_mixup_is_of_the_beta_distribution():
         "size": jnp.ones((count, 2), jnp.int32),
     }
     mixed = mixup.mix_up(batch, KEY, probability=1.0, alpha=alpha)
-    lambda_ = np.abs(np.asarray(mixed["labels"]) - np.asarray(batch["labels"]) - 0)
+    lambda_ = np.abs(np.asarray(mixed["labels"]) - np.asarray(batch["labels"]))
     # Five standard errors: the standard deviation is 0.42, its own error 0.002.
     assert abs(lambda_.mean() - 0.5) < 5 * 0.42 / count**0.5
     assert lambda_.std() == pytest.approx((1 / (4 * (2 * alpha + 1))) ** 0.5, abs=0.01)
@@ -229,20 +229,20 @@ def test_the_box_of_a_share_and_ratio_has_the_sides_by_hand():
     """A quarter of 16 x 16 as a square: 8 x 8; all of it: all of it."""
     batch = make_batch(sizes=((16, 16),))
     for share, side in ((0.25, 8), (1.0, 16), (0.0, 0)):
-        after = erased_by(batch, "white", area=(share, share), max_ratio=1)
+        after = erased_by(batch, "white", area=(share, share), max_ratio=1.0)
         is_white = np.asarray(after["image"] == 255).all(-1)
         assert (is_white.sum((1, 2)) == side * side).all()
 
 
 def test_a_box_longer_than_the_picture_is_cut():
     batch = make_batch(sizes=((16, 2),))
-    after = erased_by(batch, "white", area=(1.0, 1.0), max_ratio=1)
+    after = erased_by(batch, "white", area=(1.0, 1.0), max_ratio=1.0)
     # 32 px as a square are 6 x 6, of which 6 x 2 are picture.
     assert (np.asarray(after["image"] == 255).all(-1).sum((1, 2)) == 12).all()
 
 
 def test_noise_differs_from_image_to_image():
-    after = erased_by(make_batch(), "noise", area=(1.0, 1.0), max_ratio=1)
+    after = erased_by(make_batch(), "noise", area=(1.0, 1.0), max_ratio=1.0)
     square = np.asarray(after["image"])[::4]  # whole images
     assert len({image.tobytes() for image in square}) == len(square)
     assert abs(square.mean() - 127.5) < 5 * 74 / square.size**0.5
@@ -304,7 +304,7 @@ def test_rotation_is_pillows(pad_colour):
     ):
         expected = np.asarray(
             Image.fromarray(before).rotate(
-                -float(angle), Image.Resampling.BILINEAR, fillcolor=pad
+                float(angle), Image.Resampling.BILINEAR, fillcolor=pad
             )
         )
         difference = abs(after.astype(int) - expected.astype(int)).max(-1)
@@ -336,35 +336,25 @@ def test_the_border_stays_the_border(name, pad_colour):
 
 
 @pytest.mark.parametrize("name", STRONG)
-@pytest.mark.parametrize("num_devices", [1, 8])
-def test_the_key_decides_and_the_devices_do_not(name, num_devices):
-    batch = make_batch()
-    augment = registry.create({name: STRONG[name]})
-    expected = augment(batch, KEY)
-    mesh = meshes.arrange(jax.devices()[:num_devices], label_shards=1)
-    sharded = jax.device_put(batch, meshes.batch_sharded(mesh))
-    found = jax.jit(augment)(sharded, jax.device_put(KEY, meshes.replicated(mesh)))
-    for part in ("labels", "size"):
-        np.testing.assert_allclose(found[part], expected[part], atol=1e-6)
-    # Compiled as one, products may be rounded otherwise by one level.
-    difference = np.asarray(found["image"]).astype(int) - expected["image"].astype(int)
-    assert abs(difference).max() <= 1
-    again = jax.jit(augment)(sharded, jax.device_put(KEY, meshes.replicated(mesh)))
-    assert_equal_batches(found, again)
-    others = augment(batch, jax.random.key(1))
-    assert (np.asarray(others["image"]) != np.asarray(expected["image"])).any()
-
-
-def test_compiled_for_one_device_and_for_eight_it_is_the_same_to_the_bit():
-    batch = make_batch()
-    augment = registry.create(STRONG)
+def test_the_key_decides_and_the_devices_do_not(name):
+    batch = make_batch(count=16)
+    augment = jax.jit(registry.create({name: STRONG[name]}))
     found = []
     for num_devices in (1, 8):
         mesh = meshes.arrange(jax.devices()[:num_devices], label_shards=1)
         sharded = jax.device_put(batch, meshes.batch_sharded(mesh))
-        key = jax.device_put(KEY, meshes.replicated(mesh))
-        found.append(jax.device_get(jax.jit(augment)(sharded, key)))
-    assert_equal_batches(*found)
+        for seed in (0, 0, 1):
+            key = jax.device_put(jax.random.key(seed), meshes.replicated(mesh))
+            found.append(jax.device_get(augment(sharded, key)))
+    one, again, other, eight = found[:4]
+    assert_equal_batches(one, again)
+    assert (other["image"] != one["image"]).any()
+    for part in ("labels", "size"):
+        np.testing.assert_array_equal(eight[part], one[part])
+    # Another program may round a product otherwise, and then a level next to a half.
+    difference = abs(eight["image"].astype(int) - one["image"].astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
 
 
 def test_what_else_is_on_changes_nothing_of_what_one_draws():
@@ -453,7 +443,9 @@ def test_one_image_cannot_be_mixed(name):
     registry.check({name: 0.0}, batch_size=1)
 
 
-def test_options_are_floats_or_whole_numbers():
-    options.Option(0.0, "", 0, 1).check("x", 1)
+def test_a_whole_number_is_a_number_and_true_is_none():
+    share = {"x": options.Option(0.0, "", 0, 1)}
+    resolved = options.resolve(share, {"x": 1})
+    assert resolved == {"x": 1.0} and isinstance(resolved["x"], float)
     with pytest.raises(ValueError, match="x=True must be a number"):
-        options.Option(0.0, "", 0, 1).check("x", True)
+        options.resolve(share, {"x": True})

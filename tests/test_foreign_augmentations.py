@@ -15,8 +15,9 @@ NUMBER = 3
 
 
 def invert(batch, key):
-    is_inverted = jax.random.bernoulli(key, 0.5, (len(batch["image"]), 1, 1, 1))
-    return batch | {"image": jnp.where(is_inverted, 255 - batch["image"], batch["image"])}
+    image = batch["image"]
+    is_inverted = jax.random.bernoulli(key, 0.5, (len(image), 1, 1, 1))
+    return batch | {"image": jnp.where(is_inverted, 255 - image, image)}
 
 
 def same(batch, key):

@@ -21,7 +21,7 @@ class Option:
         choices: of a string; (): any.
     """
 
-    default: bool | int | float | str | tuple[str, ...]
+    default: bool | float | str | tuple[str, ...]
     meaning: str
     least: int | float = -math.inf
     most: int | float = math.inf
@@ -62,7 +62,10 @@ def resolve(options: Mapping[str, Option], values: Mapping[str, Any]) -> dict[st
             f"{', '.join(unknown)}: no such option; there are "
             f"{', '.join(sorted(options))}"
         )
-    resolved = {name: values.get(name, o.default) for name, o in options.items()}
-    for name, value in resolved.items():
-        options[name].check(name, value)
+    resolved = {}
+    for name, option in options.items():
+        value = values.get(name, option.default)
+        option.check(name, value)
+        # A whole number is as good as a number where one is asked for.
+        resolved[name] = float(value) if isinstance(option.default, float) else value
     return resolved
