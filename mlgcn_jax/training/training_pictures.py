@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Float32
 
 from mlgcn_jax.data import contact_sheet
 from mlgcn_jax.devices import compiler
@@ -43,13 +44,14 @@ def save(
     contact_sheet.save(path, tiles, columns=columns)
 
 
-def _lines(row: np.ndarray, labels: Sequence[str]) -> list[contact_sheet.Line]:
-    ranked = np.argsort(-row, kind="stable")
-    present = [index for index in ranked if row[index] > 0]
-    return [
-        contact_sheet.Line(
-            labels[index] if row[index] == 1 else f"{row[index]:.2f}  {labels[index]}",
-            bool(row[index] == 1),
-        )
-        for index in present
-    ]
+def _lines(
+    row: Float32[np.ndarray, " l"], labels: Sequence[str]
+) -> list[contact_sheet.Line]:
+    lines = []
+    for index in np.argsort(-row, kind="stable"):
+        share, name = row[index], labels[int(index)]
+        if share == 1:
+            lines.append(contact_sheet.Line(name, True))
+        elif share > 0:
+            lines.append(contact_sheet.Line(f"{share:.2f}  {name}", False))
+    return lines
