@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from crawl_folders import build_dataset, make_crawl_folder
 
-from mlgcn_jax.data import images, input_pipeline, stored_jpeg
+from mlgcn_jax.data import crops, images, input_pipeline, stored_jpeg
 
 IMAGE_SIZE = 24
 
@@ -70,7 +70,7 @@ def test_train_batch_holds_letterboxed_images_and_their_labels(data):
         image = images.letterbox(images.load_rgb(example["image"]), IMAGE_SIZE)
         expected[image.tobytes()] = example["labels"]
     for batch in train(data, 3):
-        assert batch.keys() == {"image", "labels"}
+        assert batch.keys() == {"image", "labels", "size"}
         assert batch["image"].shape == (5, IMAGE_SIZE, IMAGE_SIZE, 3)
         assert batch["image"].dtype == np.uint8
         assert batch["labels"].shape == (5, len(data.vocabulary))
@@ -108,15 +108,72 @@ def test_resumed_stream_equals_the_uninterrupted_one(data, start_step, num_threa
     assert_equal_batches(whole[start_step:], resumed)
 
 
+CROPS = {"crop": "random_resized", "resize_filter": "random"}
+
+
+def cropped(data, num_batches, **changes):
+    return train(data, num_batches, choose_crop=crops.create(CROPS), **changes)
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+@pytest.mark.parametrize("start_step", [0, 1, 2, 7])
+def test_a_resumed_stream_has_the_same_crops(data, start_step, num_threads):
+    whole = cropped(data, 9)
+    resumed = cropped(
+        data, 9 - start_step, start_step=start_step, num_threads=num_threads
+    )
+    assert_equal_batches(whole[start_step:], resumed)
+    # The same examples in the same order as without.
+    plain = train(data, 9)
+    for batch, other in zip(whole, plain, strict=True):
+        np.testing.assert_array_equal(batch["labels"], other["labels"])
+    assert not set(keys_of(whole)) & set(keys_of(plain))
+    assert keys_of(cropped(data, 1, seed=4)) != keys_of(whole[:1])
+
+
+def test_processes_that_share_a_batch_crop_as_one_does(data):
+    whole = cropped(data, 3, batch_size=6)
+    parts = [cropped(data, 3, batch_size=6, rows=slice(*x)) for x in ((0, 4), (4, 6))]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        for name in batch:
+            joined = np.concatenate([share[name] for share in shares])
+            np.testing.assert_array_equal(batch[name], joined)
+
+
+def test_size_is_that_of_the_picture(data):
+    """Pictures of 48 x 64 px: 18 of 24 columns, and what a crop leaves of them."""
+    for batch in train(data, 3) + evaluation(data):
+        filled = batch["image"].any((1, 2, 3))
+        assert batch["size"].dtype == np.int32
+        assert (batch["size"][filled] == (24, 18)).all()
+        assert not batch["size"][~filled].any()
+    (batch,) = cropped(data, 1)
+    for image, (height, width) in zip(batch["image"], batch["size"], strict=True):
+        assert max(height, width) == IMAGE_SIZE
+        top, left = (IMAGE_SIZE - height) // 2, (IMAGE_SIZE - width) // 2
+        inside = image[top : top + height, left : left + width]
+        assert inside.any(-1).all()  # drawn on light noise
+        assert inside.astype(int).sum() == image.astype(int).sum()
+
+
+def test_the_border_has_the_colour_that_is_asked_for(data):
+    for batch in (
+        *train(data, 2, pad_colour="white"),
+        *evaluation(data, pad_colour="white", batch_size=2)[:2],
+    ):
+        assert (batch["image"][:, :, :3] == 255).all()
+        assert (batch["image"][:, :, -3:] == 255).all()
+
+
 def test_start_step_decodes_no_example_before_it(data, monkeypatch):
     decoded = []
     letterbox = stored_jpeg.letterbox
     test_thread = threading.get_ident()  # those of closed iterators may end later
 
-    def counting(content, square):
+    def counting(content, square, **options):
         if threading.get_ident() == test_thread:
             decoded.append(content)
-        letterbox(content, square)
+        return letterbox(content, square, **options)
 
     monkeypatch.setattr(stored_jpeg, "letterbox", counting)
     train(data, 1, start_step=1_000_000, num_threads=0)
@@ -141,9 +198,9 @@ def test_few_batches_are_made_ahead(data, monkeypatch):
     decoded = []
     letterbox = stored_jpeg.letterbox
 
-    def counting(content, square):
+    def counting(content, square, **options):
         decoded.append(content)
-        letterbox(content, square)
+        return letterbox(content, square, **options)
 
     monkeypatch.setattr(stored_jpeg, "letterbox", counting)
     batches = input_pipeline.train_batches(
@@ -202,6 +259,7 @@ def test_multi_hot():
         ({"batch_size": 1000}, "batch_size=1000 is larger than the train split"),
         ({"start_step": -1}, "start_step=-1 must be at least 0"),
         ({"num_threads": -1}, "num_threads=-1 must be at least 0"),
+        ({"pad_colour": "pink"}, "pad_colour='pink' is not known; use one of black"),
     ],
 )
 def test_bad_arguments(data, changes, message):
@@ -221,10 +279,10 @@ def test_undecodable_record_names_its_id(data, monkeypatch, num_threads):
     broken = data.source("validation")[2]
     letterbox = stored_jpeg.letterbox
 
-    def failing(content, square):
+    def failing(content, square, **options):
         if content == broken["image"]:
             raise images.ImageError("truncated")
-        letterbox(content, square)
+        return letterbox(content, square, **options)
 
     monkeypatch.setattr(stored_jpeg, "letterbox", failing)
     expected = f"example {broken['id']} page {broken['page']} cannot be decoded"

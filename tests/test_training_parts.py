@@ -138,6 +138,7 @@ def batch(seed: int = 0, size: int = 8):
     return {
         "image": rng.integers(0, 256, (size, 32, 32, 3)).astype(np.uint8),
         "labels": (rng.random((size, NUM_LABELS)) < 0.4).astype(np.float32),
+        "size": np.full((size, 2), 32, np.int32),
     }
 
 

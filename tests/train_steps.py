@@ -33,6 +33,7 @@ class Case(NamedTuple):
         return {
             "image": rng.integers(0, 256, (b, size, size, 3)).astype(np.uint8),
             "labels": labels.astype(np.float32),
+            "size": np.full((b, 2), size, np.int32),
         }
 
     def graph(self) -> label_graph.LabelGraph:

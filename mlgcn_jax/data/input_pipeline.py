@@ -12,7 +12,7 @@ import grain
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mlgcn_jax.data import batch_memory, dataset, images, stored_jpeg
+from mlgcn_jax.data import batch_memory, crops, dataset, images, stored_jpeg
 
 _BATCHES_AHEAD = 2  # for every thread
 _ENDLESS = 2**62  # examples; more and grain's counting of small batches overflows
@@ -27,6 +27,8 @@ def train_batches(
     start_step: int,
     num_threads: int,
     rows: slice = slice(None),
+    choose_crop: crops.ChooseCrop = crops.whole_picture,
+    pad_colour: str = "black",
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
     """Returns an endless iterator over batches of the training split.
 
@@ -44,10 +46,14 @@ def train_batches(
         num_threads: Batches that are made at the same time; 0 makes each on demand.
         rows: What is wanted of each batch: where several processes share it, each
             reads its own rows and nothing else.
+        choose_crop: How the picture of each example is read, see `crops.create`. Its
+            position is step * batch_size + row.
+        pad_colour: Of the border, one of `images.PAD_COLOURS`.
 
     Returns:
         An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
-        multi-hot}, b being the rows that are wanted. Call its `close()` to end its
+        multi-hot, "size": Int32 [b, 2], height and width of what is picture and not
+        border}, b being the rows that are wanted. Call its `close()` to end its
         threads.
 
     Raises:
@@ -61,12 +67,20 @@ def train_batches(
             f"batch_size={batch_size} is larger than the train split with its "
             f"{num_examples} examples; use a smaller batch or more data"
         )
-    num_rows = len(range(batch_size)[rows])
-    read = _BatchReader(data, "train", image_size=image_size, batch_size=num_rows)
+    images.check_pad_colour(pad_colour)
+    read = _BatchReader(
+        data,
+        "train",
+        image_size=image_size,
+        batch_size=len(range(batch_size)[rows]),
+        pad_colour=pad_colour,
+    )
 
-    def make_batch(indices: Sequence[int]) -> dict[str, np.ndarray]:
-        batch = read(indices[rows])
-        return {name: batch[name] for name in ("image", "labels")}
+    def make_batch(step: int, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        positions = range(step * batch_size, (step + 1) * batch_size)[rows]
+        chosen = [choose_crop(seed, position) for position in positions]
+        batch = read(indices[rows], chosen)
+        return {name: batch[name] for name in ("image", "labels", "size")}
 
     batches = (
         grain.MapDataset.range(num_examples)
@@ -74,7 +88,7 @@ def train_batches(
         .shuffle()
         .repeat(_ENDLESS // num_examples)
         .batch(batch_size, batch_fn=list)
-        .map(make_batch)
+        .map_with_index(make_batch)
     )
     return iter(_read_ahead(batches[start_step:], num_threads))
 
@@ -87,6 +101,7 @@ def evaluation_batches(
     batch_size: int,
     num_threads: int,
     share: slice = slice(None),
+    pad_colour: str = "black",
 ) -> grain.DatasetIterator[dict[str, np.ndarray]]:
     """Returns an iterator over batches with every example of a split once, in order.
 
@@ -100,18 +115,26 @@ def evaluation_batches(
         batch_size: Examples of a batch; may be larger than the split.
         num_threads: Batches that are made at the same time; 0 makes each on demand.
         share: The examples that are wanted.
+        pad_colour: Of the border, one of `images.PAD_COLOURS`.
 
     Returns:
         An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
-        multi-hot, "mask": Bool [b], "id": str [b], "page": Int64 [b]}. Call its
-        `close()` to end its threads.
+        multi-hot, "size": Int32 [b, 2] as in training, "mask": Bool [b], "id": str [b],
+        "page": Int64 [b]}. Call its `close()` to end its threads.
 
     Raises:
         ValueError: An argument is out of range; while iterating: an example is damaged.
     """
     _check_at_least(1, batch_size=batch_size, image_size=image_size)
     _check_at_least(0, num_threads=num_threads)
-    read = _BatchReader(data, split, image_size=image_size, batch_size=batch_size)
+    images.check_pad_colour(pad_colour)
+    read = _BatchReader(
+        data,
+        split,
+        image_size=image_size,
+        batch_size=batch_size,
+        pad_colour=pad_colour,
+    )
     batches = (
         grain.MapDataset.range(data.num_examples(split))[share]
         .batch(batch_size, batch_fn=list)
@@ -134,20 +157,36 @@ class _BatchReader:
     """Reads examples and decodes their images into the batch that they become."""
 
     def __init__(
-        self, data: dataset.Dataset, split: str, *, image_size: int, batch_size: int
+        self,
+        data: dataset.Dataset,
+        split: str,
+        *,
+        image_size: int,
+        batch_size: int,
+        pad_colour: str,
     ):
         self._source = data.source(split)
         self._num_labels = len(data.vocabulary)
+        self._pad_colour = pad_colour
         shape = (batch_size, image_size, image_size, 3)
         self._memory = batch_memory.BatchMemory(shape)
 
-    def __call__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
-        """Returns a batch; what examples do not fill is black and without labels."""
+    def __call__(
+        self, indices: Sequence[int], chosen: Sequence[crops.Crop] = ()
+    ) -> dict[str, np.ndarray]:
+        """Returns a batch; what examples do not fill is black and without labels.
+
+        Args:
+            indices: Of the examples.
+            chosen: How the picture of each is read; none: all of it.
+        """
         image = self._memory.take()
+        size = np.zeros((len(image), 2), np.int32)
         examples = []
-        for square, index in zip(image, indices, strict=False):
+        for row, index in enumerate(indices):
             example = self._source[index]
-            _decode(example, square)
+            crop = chosen[row] if chosen else crops.Crop()
+            size[row] = self._decode(example, image[row], crop)
             examples.append(example)
         image[len(examples) :] = 0
         num_missing = len(image) - len(examples)
@@ -155,6 +194,7 @@ class _BatchReader:
         return {
             "image": image,
             "labels": multi_hot(labels + [[]] * num_missing, self._num_labels),
+            "size": size,
             "mask": np.arange(len(image)) < len(examples),
             "id": np.array(
                 [example["id"] for example in examples] + [""] * num_missing
@@ -164,6 +204,26 @@ class _BatchReader:
             ),
         }
 
+    def _decode(
+        self,
+        example: dict[str, Any],
+        square: UInt8[np.ndarray, "h w 3"],
+        crop: crops.Crop,
+    ) -> tuple[int, int]:
+        try:
+            return stored_jpeg.letterbox(
+                example["image"],
+                square,
+                choose_box=crop.choose_box,
+                resample=crop.resample,
+                pad_colour=self._pad_colour,
+            )
+        except images.ImageError as error:
+            raise ValueError(
+                f"the image of example {example['id']} page {example['page']} cannot "
+                f"be decoded ({error}); copy or build the dataset anew"
+            ) from error
+
 
 def _read_ahead(batches: grain.MapDataset, num_threads: int) -> grain.IterDataset:
     # grain's default of 500 would be 500 batches here: gigabytes.
@@ -171,16 +231,6 @@ def _read_ahead(batches: grain.MapDataset, num_threads: int) -> grain.IterDatase
         num_threads=num_threads, prefetch_buffer_size=_BATCHES_AHEAD * num_threads
     )
     return batches.to_iter_dataset(options)
-
-
-def _decode(example: dict[str, Any], square: UInt8[np.ndarray, "h w 3"]) -> None:
-    try:
-        stored_jpeg.letterbox(example["image"], square)
-    except images.ImageError as error:
-        raise ValueError(
-            f"the image of example {example['id']} page {example['page']} cannot be "
-            f"decoded ({error}); copy or build the dataset anew"
-        ) from error
 
 
 def _check_at_least(minimum: int, **arguments: int) -> None:

@@ -6,6 +6,7 @@ damage, is left to those two.
 """
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
@@ -21,20 +22,49 @@ _SCAN = 0xDA
 # picture, and Adobe's segment, which says that the colours are others.
 _PLAIN_SEGMENTS = frozenset({0xE0, 0xDB, 0xC4})
 
+ChooseBox = Callable[[tuple[int, int]], images.CropBox]
 
-def letterbox(content: bytes, square: UInt8[np.ndarray, "s s 3"]) -> None:
+
+def letterbox(
+    content: bytes,
+    square: UInt8[np.ndarray, "s s 3"],
+    *,
+    choose_box: ChooseBox | None = None,
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
+    pad_colour: str = "black",
+) -> tuple[int, int]:
     """Fills a square with the picture, as `images.letterbox` lays it out.
 
     Args:
         content: The picture file.
         square: Written to, all of it; contiguous.
+        choose_box: Says what is wanted of a picture of this (width, height); None:
+            all.
+        resample: The filter, where the picture is resized.
+        pad_colour: Of the border, one of `images.PAD_COLOURS`.
+
+    Returns:
+        (height, width) of the part of the square that is picture.
 
     Raises:
         ImageError: The picture cannot be used; the square may be half full then.
     """
     size = _plain_size(content)
-    if size is None or not _letterbox_plain(content, size, square):
-        square[...] = images.letterbox(images.load_rgb(content), len(square))
+    if size and choose_box is None and images.fit(size, len(square)) == size:
+        inside = images.clear_border(square, size, pad_colour=pad_colour)
+        if _decode_into(inside, content):
+            height, width, _ = inside.shape
+            return height, width
+    image = _decode(content) if size else None
+    if image is None:
+        image = images.load_rgb(content)
+    return images.fill_square(
+        image,
+        square,
+        crop_box=choose_box(image.size) if choose_box else None,
+        resample=resample,
+        pad_colour=pad_colour,
+    )
 
 
 def _plain_size(content: bytes) -> tuple[int, int] | None:
@@ -60,20 +90,21 @@ def _plain_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _letterbox_plain(
-    content: bytes, size: tuple[int, int], square: UInt8[np.ndarray, "s s 3"]
-) -> bool:
-    """Returns whether it could be done: libjpeg-turbo found no fault."""
-    width, height = size
-    inside = images.clear_border(square, size)
+def _decode_into(inside: UInt8[np.ndarray, "h w 3"], content: bytes) -> bool:
+    """Returns whether libjpeg-turbo found no fault."""
     try:
-        if inside.shape != (height, width, 3):
-            decoded = Image.fromarray(simplejpeg.decode_jpeg(content))
-            square[...] = images.letterbox(decoded, len(square))
-        elif inside.flags.c_contiguous:
+        if inside.flags.c_contiguous:
             simplejpeg.decode_jpeg(content, buffer=inside)
         else:
             inside[...] = simplejpeg.decode_jpeg(content)
     except ValueError:  # of simplejpeg, for libjpeg-turbo's warnings too
         return False
     return True
+
+
+def _decode(content: bytes) -> Image.Image | None:
+    """Returns the picture, None where libjpeg-turbo found a fault."""
+    try:
+        return Image.fromarray(simplejpeg.decode_jpeg(content))
+    except ValueError:
+        return None

@@ -43,12 +43,13 @@ def predict_split(
     num_threads: int,
     before_batch: Callable[[], None] = lambda: None,
     share: slice = slice(None),
+    pad_colour: str = "black",
 ) -> Predictions:
     """Returns the scores of every example of a split; padding is left out.
 
     `scorer` is a `scoring.Scorer`, or does as one. `before_batch` is called before each
     batch is scored; what it raises ends the work. Of the split only the examples of
-    `share` are scored.
+    `share` are scored. `pad_colour` is that of the border, see `images.PAD_COLOURS`.
 
     Raises:
         ValueError: the examples do not come out exactly once.
@@ -61,6 +62,7 @@ def predict_split(
         batch_size=batch_size,
         num_threads=num_threads,
         share=share,
+        pad_colour=pad_colour,
     )
     with contextlib.closing(batches):
         for batch in batches:

@@ -145,6 +145,7 @@ def _batch(
     return {
         "image": jax.ShapeDtypeStruct((b, size, size, 3), jnp.uint8),
         "labels": jax.ShapeDtypeStruct((b, num_labels), jnp.float32),
+        "size": jax.ShapeDtypeStruct((b, 2), jnp.int32),
     }
 
 

@@ -78,12 +78,16 @@ def predict(
     mesh: Mesh,
     *,
     batch_size: int = 32,
+    pad_colour: str = "black",
 ) -> Iterator[Prediction]:
     """Yields the prediction of every picture, in order.
 
     A picture's scores do not depend on its company, but for rounding (about 1e-7):
-    batches of other sizes are other programs. Decoding runs ahead in threads.
+    batches of other sizes are other programs. Decoding runs ahead in threads. The
+    border has `pad_colour`, one of `images.PAD_COLOURS`; that of training, or scores
+    are worse.
     """
+    images.check_pad_colour(pad_colour)
     batch_size = meshes.round_up_batch_size(batch_size, mesh)
     size = model.config.image_size
     scorer = scoring.Scorer(
@@ -99,7 +103,9 @@ def predict(
                 chunk = list(itertools.islice(remaining, batch_size))
                 if not chunk:
                     break
-                decoding = [pool.submit(_load, path, size) for path in chunk]
+                decoding = [
+                    pool.submit(_load, path, size, pad_colour) for path in chunk
+                ]
                 pending.append((chunk, decoding))
             if not pending:
                 return
@@ -123,9 +129,11 @@ def _is_picture(path: pathlib.Path) -> bool:
     return path.suffix.lower() in images.SUFFIXES and not path.is_dir()
 
 
-def _load(path: pathlib.Path, size: int) -> UInt8[np.ndarray, "s s 3"] | str:
+def _load(
+    path: pathlib.Path, size: int, pad_colour: str
+) -> UInt8[np.ndarray, "s s 3"] | str:
     """Returns the letterboxed picture, or what is wrong with it."""
     try:
-        return images.letterbox(images.load_rgb(path), size)
+        return images.letterbox(images.load_rgb(path), size, pad_colour=pad_colour)
     except (images.ImageError, OSError) as error:
         return str(error)

@@ -15,7 +15,8 @@ from mlgcn_jax.graph import label_graph
 from mlgcn_jax.learning.losses import contract
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import augmentations, gradients
+from mlgcn_jax.training import gradients
+from mlgcn_jax.training.augmentations import registry as augmentations
 
 # Of the model's randomness. The flip draws from a step's key itself, as it did before
 # anything else was random.
@@ -40,21 +41,20 @@ def create_train_step(
 ) -> TrainStep:
     """Returns the jit-compiled step `(state, batch, graph) -> (state, metrics)`.
 
-    The state is donated. The batch is `{"image": uint8 [b h w 3], "labels": float32
-    [b l]}`, split over the devices of the mesh; gradients and batch statistics are
-    those of the whole batch (statistics of a micro-batch, where there are several).
+    The state is donated. The batch is that of `augmentations.contract`, split over the
+    devices of the mesh; gradients and batch statistics are those of the whole batch
+    (statistics of a micro-batch, where there are several).
     Random numbers depend on seed and step alone, so that a resumed run sees the same
     ones. Metrics are float32 scalars on the device.
     """
     loss_and_gradient = gradients.create_loss_and_gradient(
         graphdef, loss, mesh, accumulation_steps=config.accumulation_steps
     )
+    augment = augmentations.create({"flip": config.flip})
 
     def step_fn(state, batch, graph):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        if config.flip:
-            image = augmentations.flip_horizontally(batch["image"], key)
-            batch = batch | {"image": image}
+        batch = augment(batch, key)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             loss, batch_stats, grads = loss_and_gradient(
                 state.variables,

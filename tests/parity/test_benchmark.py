@@ -319,7 +319,11 @@ def test_both_sides_learn_the_same(prepared):
     image = np.concatenate([half, half[:, :, ::-1]], axis=2)  # a flip changes nothing
     assert image.shape == shape
     labels = rng.random((8, len(opened.data.vocabulary))) < 0.3
-    batch = {"image": image, "labels": labels.astype(np.float32)}
+    batch = {
+        "image": image,
+        "labels": labels.astype(np.float32),
+        "size": np.full((8, 2), 32, np.int32),
+    }
     for num_updates in range(3):
         for side in sides:
             side.begin_scoring()

@@ -1,0 +1,89 @@
+"""Augmentations of other packages, named in a config as `package.module:function`."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mlgcn_jax.training.augmentations import contract
+
+
+def load(name: str) -> contract.Augmentation:
+    """Returns the function that a name stands for, tried on shapes of a small batch.
+
+    Raises:
+        ValueError: it is not there, takes other arguments, fails, or returns something
+            else than a batch of the same shapes and types.
+    """
+    function = _find(name)
+    _check_signature(name, function)
+    batch = {
+        "image": jax.ShapeDtypeStruct((4, 32, 32, 3), jnp.uint8),
+        "labels": jax.ShapeDtypeStruct((4, 5), jnp.float32),
+        "size": jax.ShapeDtypeStruct((4, 2), jnp.int32),
+    }
+    key = jax.eval_shape(jax.random.key, 0)
+    try:
+        returned = jax.eval_shape(function, batch, key)
+    except Exception as error:  # whatever foreign code raises
+        raise ValueError(
+            f"augmentation {name} fails on a batch of 4 images of 32 x 32 px, which it "
+            f"is tried on inside jax.eval_shape ({type(error).__name__}: {error})"
+        ) from error
+    expected, found = _describe(batch), _describe(returned)
+    if expected != found:
+        raise ValueError(
+            f"augmentation {name} makes {found} of {expected}; it must return a batch "
+            "of the same keys, shapes and types"
+        )
+    return function
+
+
+def _find(name: str) -> Callable[..., Any]:
+    module_name, colon, function_name = name.partition(":")
+    if not (module_name and colon and function_name):
+        raise ValueError(f"augmentation {name!r} must be named package.module:function")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever foreign code raises when it is imported
+        raise ValueError(
+            f"augmentation {name}: module {module_name} cannot be imported "
+            f"({type(error).__name__}: {error}); install it, or put its folder on "
+            "PYTHONPATH"
+        ) from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        raise ValueError(
+            f"augmentation {name}: module {module_name} ({module.__file__}) has no "
+            f"{function_name}"
+        )
+    if not callable(function):
+        raise ValueError(f"augmentation {name} is {function!r} and no function")
+    return function
+
+
+def _check_signature(name: str, function: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(function).bind({}, None)
+    except TypeError as error:
+        raise ValueError(
+            f"augmentation {name} takes {inspect.signature(function)}; it must take "
+            "(batch, key)"
+        ) from error
+
+
+def _describe(tree: Any) -> str:
+    """Returns the shapes and types of a batch as text; of anything else, what it is."""
+    if not isinstance(tree, dict):
+        return type(tree).__name__
+    parts = [f"{name}: {_describe_array(x)}" for name, x in sorted(tree.items())]
+    return "{" + ", ".join(parts) + "}"
+
+
+def _describe_array(x: Any) -> str:
+    if not isinstance(x, jax.ShapeDtypeStruct):
+        return type(x).__name__
+    return f"{x.dtype}{list(x.shape)}"
