@@ -20,6 +20,7 @@ STAGES = {
     "tags": "show the tags of a folder, propose aliases, draft a labels.csv",
     "build": "make a dataset of a folder of pictures and their tags",
     "graph": "show and write the label graph of a dataset",
+    "pictures": "show training pictures as the model sees them, augmented",
     "train": "train a config on a dataset, or go on with it",
     "evaluate": "measure a trained run",
     "compare": "train and measure several models on one dataset",

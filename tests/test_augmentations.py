@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 
 from mlgcn_jax.data import images, options
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training.augmentations import (
+from mlgcn_jax.learning.augmentations import (
     boxes,
     colour,
     cutmix,

@@ -57,7 +57,7 @@ def feature_maps(b: int = 3):
 
 def test_without_attention_it_is_a_linear_head_of_unit_weights():
     head = make_head(num_heads=1, weight=0.0)
-    weights = np.asarray(head.kernels[...])[0]
+    weights = np.asarray(head.kernel[...])[0]
     weights = weights / np.linalg.norm(weights, axis=1, keepdims=True)
     linear = classifiers.Classifiers(jnp.asarray(weights), None, "average")
     np.testing.assert_allclose(
@@ -78,7 +78,7 @@ def test_an_image_does_not_depend_on_its_company():
 def test_labels_may_come_in_any_order():
     head, order = make_head(), np.array([3, 0, 4, 1, 2])
     before = logits_of(head(GRAPH), feature_maps())
-    head.kernels.set_value(head.kernels[...][:, order])
+    head.kernel.set_value(head.kernel[...][:, order])
     after = logits_of(head(GRAPH), feature_maps())
     np.testing.assert_allclose(after, before[:, order], rtol=1e-6)
 
@@ -86,10 +86,10 @@ def test_labels_may_come_in_any_order():
 def test_a_kernel_of_zeros_gives_zero_and_finite_gradients():
     def total(kernels):
         head = make_head()
-        head.kernels.set_value(kernels)
+        head.kernel.set_value(kernels)
         return logits_of(head(GRAPH), feature_maps()).sum()
 
-    kernels = make_head().kernels[...].at[:, 2].set(0.0)
+    kernels = make_head().kernel[...].at[:, 2].set(0.0)
     assert np.isfinite(total(kernels))
     assert np.isfinite(jax.grad(total)(kernels)).all()
 
@@ -97,10 +97,10 @@ def test_a_kernel_of_zeros_gives_zero_and_finite_gradients():
 def test_gradients_reach_every_kernel():
     def total(kernels):
         head = make_head(8)
-        head.kernels.set_value(kernels)
+        head.kernel.set_value(kernels)
         return jnp.square(logits_of(head(GRAPH), feature_maps())).sum()
 
-    assert (jax.grad(total)(make_head(8).kernels[...]) != 0).all()
+    assert (jax.grad(total)(make_head(8).kernel[...]) != 0).all()
 
 
 def test_labels_are_shared_by_devices():

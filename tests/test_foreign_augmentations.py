@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_augmentations import KEY, assert_equal_batches, make_batch
 
-from mlgcn_jax.training.augmentations import registry
+from mlgcn_jax.learning.augmentations import registry
 
 SOURCE = """
 import jax

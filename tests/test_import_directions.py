@@ -17,6 +17,7 @@ FLOORS = (
     "mlgcn_jax.graph",
     "mlgcn_jax.models",
     "mlgcn_jax.learning",
+    "mlgcn_jax.schema",
     "mlgcn_jax.runs",
     "mlgcn_jax.evaluation",
     "mlgcn_jax.doctor",

@@ -27,7 +27,8 @@ from mlgcn_jax.runs import (
     trained_model,
 )
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import config_ranges, initial_weights, promises, train
+from mlgcn_jax.schema import configs
+from mlgcn_jax.training import initial_weights, promises, train
 from tfds_pixiv import build
 
 _PAPER = (
@@ -117,7 +118,7 @@ def _config_of(
     config = base.copy_and_resolve_references()
     config.model.backbone, config.model.head, config.model.pooling = names
     config.seed = seed
-    config_ranges.check(config)
+    configs.check(config)
     try:
         train_state.model_structure(config, num_labels=1)
     except ValueError as error:

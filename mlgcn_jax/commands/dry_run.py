@@ -9,7 +9,7 @@ from ml_collections import config_flags
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.runs import cluster
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import config_ranges
+from mlgcn_jax.schema import configs
 
 DRY_RUN = flags.DEFINE_boolean(
     "dry_run", False, "Say where this runs and what would be done, and do nothing."
@@ -24,7 +24,7 @@ def describe_job(
     Raises:
         ValueError: the run would refuse the config.
     """
-    config_ranges.check(config)
+    configs.check(config)
     if found.kind == "tpu":
         # The chips of a slice answer only when all of its hosts ask.
         devices, share = "the TPU chips of this host", ""

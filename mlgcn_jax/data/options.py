@@ -14,14 +14,15 @@ class Option:
     """What a value may be.
 
     Attributes:
-        default: where nothing is said; its type is that of all values.
+        default: where nothing is said; its type is that of all values. {} is a
+            section whose keys are not known here.
         meaning: for the reader of a config, with unit and source.
         least: of a number.
         most: of a number.
         choices: of a string; (): any.
     """
 
-    default: bool | float | str | tuple[str, ...]
+    default: bool | int | float | str | tuple[str, ...] | dict[str, Any]
     meaning: str
     least: int | float = -math.inf
     most: int | float = math.inf
@@ -36,18 +37,24 @@ class Option:
             is_list = isinstance(value, (list, tuple))
             if not is_list or not all(isinstance(x, str) for x in value):
                 raise ValueError(f"{name}={value!r} must be a list of strings")
+        elif isinstance(self.default, dict):
+            return
         elif isinstance(self.default, str):
-            if value not in self.choices:
+            if not isinstance(value, str):
+                raise ValueError(f"{name}={value!r} must be a string")
+            if self.choices and value not in self.choices:
                 raise ValueError(
                     f"{name}={value!r} is not known; use one of "
                     f"{', '.join(self.choices)}"
                 )
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{name}={value!r} must be a number")
-        elif not self.least <= value <= self.most:  # NaN fails too
-            raise ValueError(
-                f"{name}={value} must be at least {self.least} and at most {self.most}"
-            )
+        elif isinstance(self.default, int) and not isinstance(value, int):
+            raise ValueError(f"{name}={value} must be a whole number")
+        elif not value >= self.least:  # not <: NaN fails too
+            raise ValueError(f"{name}={value} must be at least {self.least}")
+        elif value > self.most:
+            raise ValueError(f"{name}={value} must be at most {self.most}")
 
 
 def resolve(options: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:

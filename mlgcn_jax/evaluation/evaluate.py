@@ -131,6 +131,7 @@ def evaluate_run(
         image_size=model.config.image_size,
         batch_size=batch_size,
         num_threads=model.config.num_threads,
+        pad_colour=model.config.pad_colour,
     )
     scores, labels = predictions.scores, predictions.labels
     computed = metrics.compute_metrics(scores, labels)

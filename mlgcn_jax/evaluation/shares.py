@@ -18,6 +18,7 @@ def score_split(
     image_size: int,
     batch_size: int,
     num_threads: int,
+    pad_colour: str,
     before_batch: Callable[[], None],
 ) -> tuple[Float32[np.ndarray, "n l"], Bool[np.ndarray, "n l"]]:
     """Returns scores and labels of a split in its order, the same in every process.
@@ -32,6 +33,7 @@ def score_split(
         image_size: Side of the images, px.
         batch_size: Images that this process scores at a time.
         num_threads: That read images.
+        pad_colour: Of the border, one of `images.PAD_COLOURS`.
         before_batch: Called before each batch, equally often in every process.
     """
     num_examples, num_labels = data.num_examples(split), len(data.vocabulary)
@@ -48,6 +50,7 @@ def score_split(
             image_size=image_size,
             batch_size=batch_size,
             num_threads=num_threads,
+            pad_colour=pad_colour,
             before_batch=before_batch,
             share=share,
         )

@@ -43,6 +43,9 @@ HEADS: dict[str, Callable[..., contract.Head]] = {
     "csra": csra.CSRAHead,
 }
 
+# name of a head -> its options, of those that have any.
+OPTIONS = {"csra": csra.OPTIONS}
+
 T = TypeVar("T")
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

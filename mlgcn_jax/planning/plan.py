@@ -15,7 +15,7 @@ from mlgcn_jax.planning import (
 )
 from mlgcn_jax.runs import jax_settings
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import config_ranges
+from mlgcn_jax.schema import configs
 
 Plan = dict[str, Any]
 
@@ -46,7 +46,7 @@ def make_plan(
         ValueError: a number of the config is out of range, the chips cannot share the
             batch evenly, or there are fewer examples than it takes.
     """
-    config_ranges.check_numbers(config)
+    configs.check_values(config)
     meshes.check_batch_size(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )

@@ -19,48 +19,16 @@ metrics.json, per_label.csv, predictions.npz    results of `mlgcn evaluate`
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
-import ml_collections
-
 from mlgcn_jax.data import config_dict, dataset, files, labels
 from mlgcn_jax.graph import label_graph, statistics
 from mlgcn_jax.runs import checksums, epochs, named_files, run_paths
+from mlgcn_jax.schema import configs
 
-# Keys that say how a run is carried out and not what it computes.
-MAY_CHANGE = frozenset(
-    {
-        "build",
-        "data_dir",
-        "num_threads",
-        "remat",
-        "label_shards",
-        "checkpoint_every_epochs",
-        "checkpoint_store",
-        "keep_checkpoints",
-        "keep_best_checkpoint",
-        "keep_every_epochs",
-        "evaluate_every_epochs",
-        "log_every_steps",
-        "stuck_after_s",
-    }
-)
-
-# Keys that older runs lack, with what they did without them.
-_ADDED_KEYS: dict[str, Any] = {
-    "initial_weights": "",
-    "accumulation_steps": 1,
-    "remat": False,
-    "label_shards": 1,
-    "keep_best_checkpoint": False,
-    "keep_every_epochs": 0,
-    "stuck_after_s": 900.0,
-    "checkpoint_store": "",
-    "build": {"implications": "", "negatives": "drop", "twins": "", "max_side": 512},
-    "optimizer": {"frozen_backbone_epochs": 0.0},
-}
 # A config of before this key may be of a run of before there were checksums.
 _KEY_SINCE_CHECKSUMS = "initial_weights"
 
@@ -173,8 +141,7 @@ class RunFolder(run_paths.RunPaths):
             FileNotFoundError: this is not a run's folder.
             ValueError: the file is damaged.
         """
-        written = self._read_written_config()
-        return ml_collections.ConfigDict(_with_added(_ADDED_KEYS, written)).lock()
+        return configs.upgrade(self._read_written_config())
 
     def _read_written_config(self) -> dict[str, Any]:
         if not self.config.is_file():
@@ -218,7 +185,10 @@ class RunFolder(run_paths.RunPaths):
         Raises:
             ValueError: it is a run of another config; the message says in what.
         """
-        old, new = _flat(self.read_config().to_dict()), _flat(config.to_dict())
+        old, new = (
+            _flat(json.loads(json.dumps(x.to_dict())))  # where there are no tuples
+            for x in (self.read_config(), config)
+        )
         known = named_files.read_checksums(self.named_files)
         if changed := _changed(old, new) + named_files.changed(old, new, known):
             raise ValueError(
@@ -245,18 +215,8 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
         and key not in named_files.KEYS
-        and key.split(".")[0] not in MAY_CHANGE
+        and not configs.may_change(key)
     ]
-
-
-def _with_added(added: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
-    """Returns what was written and, at any depth, the added keys that it lacks."""
-    inner = {
-        key: _with_added(added[key], value)
-        for key, value in written.items()
-        if isinstance(added.get(key), dict)
-    }
-    return added | written | inner
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -78,18 +78,14 @@ def predict(
     mesh: Mesh,
     *,
     batch_size: int = 32,
-    pad_colour: str = "black",
 ) -> Iterator[Prediction]:
     """Yields the prediction of every picture, in order.
 
     A picture's scores do not depend on its company, but for rounding (about 1e-7):
-    batches of other sizes are other programs. Decoding runs ahead in threads. The
-    border has `pad_colour`, one of `images.PAD_COLOURS`; that of training, or scores
-    are worse.
+    batches of other sizes are other programs. Decoding runs ahead in threads.
     """
-    images.check_pad_colour(pad_colour)
     batch_size = meshes.round_up_batch_size(batch_size, mesh)
-    size = model.config.image_size
+    size, pad_colour = model.config.image_size, model.config.pad_colour
     scorer = scoring.Scorer(
         model.graphdef, mesh, image_size=size, batch_size=batch_size
     )

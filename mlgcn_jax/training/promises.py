@@ -4,9 +4,14 @@
 and may be meant, but is easily not expected.
 """
 
+import operator
+
 from absl import logging
 
 from mlgcn_jax.data import config_dict, dataset
+from mlgcn_jax.learning.augmentations import registry as augmentations
+from mlgcn_jax.schema import keys
+from mlgcn_jax.training import training_batches
 
 _DEFAULT_WARMUP_EPOCHS = 1.0  # of configs/default.py, whose schedule has no warm-up
 
@@ -17,6 +22,10 @@ def check(config: config_dict.ConfigDict) -> None:
     Raises:
         ValueError: one has no effect where another is as it is.
     """
+    _check_sections(config)
+    augmentations.check(
+        training_batches.augmentation_options(config), batch_size=config.batch_size
+    )
     options = config.optimizer
     warmup_epochs = options.warmup_epochs
     if options.schedule == "constant" and warmup_epochs not in (
@@ -50,6 +59,25 @@ def check(config: config_dict.ConfigDict) -> None:
             f"{options.frozen_backbone_epochs} of {config.num_epochs}); let one of "
             "them learn, or use config.num_epochs=0"
         )
+
+
+def _check_sections(config: config_dict.ConfigDict) -> None:
+    """Raises ValueError where an option is set of what is not chosen."""
+    for choice in ("model.head", "loss.name", "optimizer.name"):
+        section = choice.split(".")[0]
+        chosen = operator.attrgetter(choice)(config)
+        for name, key in keys.KEYS.items():
+            of_section, _, rest = name.partition(".")
+            of, _, option = rest.partition(".")
+            if of_section != section or not option or of == chosen:
+                continue
+            value = operator.attrgetter(name)(config)
+            if value != key.option.default:
+                raise ValueError(
+                    f"config.{name}={value} has no effect with "
+                    f"config.{choice}={chosen!r}; use {choice}={of!r}, or leave the "
+                    "option out"
+                )
 
 
 def tell(config: config_dict.ConfigDict, data: dataset.Dataset) -> None:

@@ -7,7 +7,7 @@ import time
 import jax
 from absl import logging
 
-from mlgcn_jax.data import config_dict, constant_labels, dataset, input_pipeline
+from mlgcn_jax.data import config_dict, constant_labels, dataset
 from mlgcn_jax.devices import compilation_cache
 from mlgcn_jax.doctor import quick
 from mlgcn_jax.graph import from_dataset, label_graph
@@ -22,8 +22,8 @@ from mlgcn_jax.runs import (
     train_state,
 )
 from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.schema import configs
 from mlgcn_jax.training import (
-    config_ranges,
     due_steps,
     initial_weights,
     interruption,
@@ -31,6 +31,7 @@ from mlgcn_jax.training import (
     profile,
     progress,
     promises,
+    training_batches,
     vital_signs,
 )
 from mlgcn_jax.training import program as programs
@@ -61,7 +62,7 @@ def train_and_evaluate(
             little memory, a device that computes wrong numbers.
         FileNotFoundError: there is no dataset.
     """
-    config_ranges.check(config)
+    configs.check(config)
     compilation_cache.enable()
     folder = run_folder.RunFolder(workdir)
     with jax_settings.usable(), contextlib.ExitStack() as stack:
@@ -165,15 +166,7 @@ def _train(
         )
         batches = stack.enter_context(
             contextlib.closing(
-                input_pipeline.train_batches(
-                    data,
-                    image_size=config.image_size,
-                    batch_size=config.batch_size,
-                    seed=config.seed,
-                    start_step=step,
-                    num_threads=config.num_threads,
-                    rows=rows,
-                )
+                training_batches.open_batches(config, data, start_step=step, rows=rows)
             )
         )
         profiler = stack.enter_context(

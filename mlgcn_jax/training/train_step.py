@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
+from mlgcn_jax.learning.augmentations import registry as augmentations
 from mlgcn_jax.learning.losses import contract
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
-from mlgcn_jax.training import gradients
-from mlgcn_jax.training.augmentations import registry as augmentations
+from mlgcn_jax.training import gradients, training_batches
 
 # Of the model's randomness. The flip draws from a step's key itself, as it did before
 # anything else was random.
@@ -50,7 +50,9 @@ def create_train_step(
     loss_and_gradient = gradients.create_loss_and_gradient(
         graphdef, loss, mesh, accumulation_steps=config.accumulation_steps
     )
-    augment = augmentations.create({"flip": config.flip})
+    augment = augmentations.create(
+        training_batches.augmentation_options(config), pad_colour=config.pad_colour
+    )
 
     def step_fn(state, batch, graph):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from mlgcn_jax.data import contact_sheet
 from mlgcn_jax.devices import compiler
-from mlgcn_jax.training.augmentations import contract
+from mlgcn_jax.learning.augmentations import contract
 
 
 def save(

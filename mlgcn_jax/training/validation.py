@@ -71,6 +71,7 @@ class Validation:
                 image_size=self._config.image_size,
                 batch_size=self._scorer.batch_size,
                 num_threads=self._config.num_threads,
+                pad_colour=self._config.pad_colour,
                 before_batch=self._before_batch,
             )
             self._signs.enter(vital_signs.VALIDATING)  # nor how long the metrics take

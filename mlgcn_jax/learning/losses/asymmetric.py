@@ -8,34 +8,23 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract, entries
 
-OPTIONS = (
-    contract.Option(
-        "gamma_positive",
-        0.0,
-        "g+, of the positives' weight (1 - p)^g+",
-        largest=10.0,
+OPTIONS = {
+    "gamma_positive": options.Option(
+        0.0, "g+, of the positives' weight (1 - p)^g+", 0, 10.0
     ),
-    contract.Option(
-        "gamma_negative",
-        4.0,
-        "g-, of the negatives' weight p_m^g-",
-        largest=10.0,
+    "gamma_negative": options.Option(
+        4.0, "g-, of the negatives' weight p_m^g-", 0, 10.0
     ),
-    contract.Option(
-        "margin",
-        0.05,
-        "m: negatives with p < m count as learned, p_m = max(p - m, 0)",
-        largest=0.9,
+    "margin": options.Option(
+        0.05, "m: negatives with p < m count as learned, p_m = max(p - m, 0)", 0, 0.9
     ),
-    contract.Option(
-        "gradient_through_weight",
-        False,
-        "whether the weights (1 - p)^g+ and p_m^g- have a gradient too",
+    "gradient_through_weight": options.Option(
+        False, "whether the weights (1 - p)^g+ and p_m^g- have a gradient too"
     ),
-    entries.LABEL_SMOOTHING,
-)
+} | entries.LABEL_SMOOTHING
 
 
 def create(

@@ -1,4 +1,4 @@
-"""What a loss is, and what an option of one is.
+"""What a loss is.
 
 A loss is called as `loss(logits, labels, weights, epoch)` and returns the loss of each
 image of the batch in float32; the train step takes the mean over images.
@@ -12,7 +12,6 @@ image of the batch in float32; the train step takes the mean over images.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
@@ -21,21 +20,3 @@ Loss = Callable[
     [Float[Array, "b l"], Float[Array, "b l"], Float[Array, "b l"] | None, Epoch],
     Float[Array, " b"],
 ]
-
-
-class Option(NamedTuple):
-    """A number, or a yes or no, that a loss takes beside logits and labels.
-
-    Attributes:
-        name: keyword of the loss's `create`, and of the config.
-        default: its type is that of the option: float or bool.
-        meaning: one line, with the symbol of the source.
-        smallest: of a number; both ends are allowed.
-        largest: of a number.
-    """
-
-    name: str
-    default: float | bool
-    meaning: str
-    smallest: float = 0.0
-    largest: float = 1.0

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from mlgcn_jax.learning.losses import contract, entries
 
-OPTIONS = (entries.LABEL_SMOOTHING,)
+OPTIONS = entries.LABEL_SMOOTHING
 
 
 def create(*, label_smoothing: float) -> contract.Loss:

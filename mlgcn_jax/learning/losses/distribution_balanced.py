@@ -8,28 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract, entries, focal
 
-OPTIONS = (
-    contract.Option("alpha", 0.1, "the least weight of an entry", largest=10.0),
-    contract.Option(
-        "beta", 10.0, "steepness of the weight around r = mu", largest=100.0
+OPTIONS = {
+    "alpha": options.Option(0.1, "the least weight of an entry", 0, 10.0),
+    "beta": options.Option(10.0, "steepness of the weight around r = mu", 0, 100.0),
+    "mu": options.Option(
+        0.2, "r where the weight is alpha + 0.5; authors: 0.2 COCO, 0.3 VOC", 0, 1
     ),
-    contract.Option(
-        "mu", 0.2, "r where the weight is alpha + 0.5; authors: 0.2 COCO, 0.3 VOC"
+    "kappa": options.Option(
+        0.05, "how far logits are shifted by their label's prior; 0: not", 0, 1
     ),
-    contract.Option(
-        "kappa", 0.05, "how far logits are shifted by their label's prior; 0: not"
+    "negative_scale": options.Option(
+        2.0, "lambda, of the negatives' logits; authors: 2 COCO, 5 VOC", 1.0, 100.0
     ),
-    contract.Option(
-        "negative_scale",
-        2.0,
-        "lambda, of the negatives' logits; authors: 2 COCO, 5 VOC",
-        smallest=1.0,
-        largest=100.0,
-    ),
-    contract.Option("gamma", 2.0, "of the focal weight; 0: none", largest=10.0),
-)
+    "gamma": options.Option(2.0, "of the focal weight; 0: none", 0, 10.0),
+}
 
 _FOCAL_SCALE = 2.0  # the authors': makes up for the smaller values of the focal loss
 

@@ -5,14 +5,17 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract
 
-LABEL_SMOOTHING = contract.Option(
-    "label_smoothing",
-    0.0,
-    "a: labels y become y (1 - 2 a) + a, so that no logit grows without bound",
-    largest=0.5,
-)
+LABEL_SMOOTHING = {
+    "label_smoothing": options.Option(
+        0.0,
+        "a: labels y become y (1 - 2 a) + a, so that no logit grows without bound",
+        0,
+        0.5,
+    )
+}
 
 
 # Logits, labels, epoch -> the loss of each entry, in float32; no label is unknown.

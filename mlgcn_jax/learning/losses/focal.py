@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract, entries
 
-OPTIONS = (
-    contract.Option(
-        "gamma",
+OPTIONS = {
+    "gamma": options.Option(
         2.0,
         "how fast the weight of an entry falls as it is learned; 0: cross-entropy",
-        largest=10.0,
+        0,
+        10.0,
     ),
-    entries.LABEL_SMOOTHING,
-)
+} | entries.LABEL_SMOOTHING
 
 
 def create(*, gamma: float, label_smoothing: float) -> contract.Loss:

@@ -6,22 +6,21 @@ Zhang et al. 2021, arXiv:2112.07368.
 import jax
 from jaxtyping import Array, Float
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract, entries, focal
 
-OPTIONS = (
-    contract.Option(
-        "lamb",
+OPTIONS = {
+    "lamb": options.Option(
         1.5,
         "lambda of the negatives' (lambda - p) p^2; with 1.5 its slope is 0 at p = 1",
-        smallest=1.0,  # below, the loss of a negative is less than 0
-        largest=10.0,
+        1.0,
+        10.0,
     ),
-    contract.Option(
-        "margin", 1.0, "m: positives are wanted with logits of m more", largest=10.0
+    "margin": options.Option(
+        1.0, "m: positives are wanted with logits of m more", 0, 10.0
     ),
-    contract.Option("gamma", 2.0, "of the positives' focal loss", largest=10.0),
-    entries.LABEL_SMOOTHING,
-)
+    "gamma": options.Option(2.0, "of the positives' focal loss", 0, 10.0),
+} | entries.LABEL_SMOOTHING
 
 
 def create(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Integer
 
+from mlgcn_jax.data import options as data_options
 from mlgcn_jax.learning.losses import (
     asymmetric,
     contract,
@@ -30,7 +31,7 @@ class Kind(NamedTuple):
     """
 
     create: Callable[..., contract.Loss]
-    options: tuple[contract.Option, ...]
+    options: Mapping[str, data_options.Option]
     needs_counts: bool = False
 
 
@@ -89,27 +90,7 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: the loss has no such option, or one is out of its range.
     """
-    known = {option.name: option for option in LOSSES[name].options}
-    unknown = sorted(options.keys() - known.keys())
-    if unknown:
-        raise ValueError(
-            f"loss {name!r} has no option {unknown[0]!r}; it has "
-            f"{', '.join(known) or 'none'}"
-        )
-    for key, value in options.items():
-        _check_value(name, known[key], value)
-    return {key: option.default for key, option in known.items()} | dict(options)
-
-
-def _check_value(name: str, option: contract.Option, value: Any) -> None:
-    where = f"option {option.name}={value!r} of loss {name!r}"
-    if isinstance(option.default, bool):
-        if not isinstance(value, bool):
-            raise ValueError(f"{where} must be True or False")
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{where} must be a number")
-    if not option.smallest <= value <= option.largest:  # so that NaN fails too
-        raise ValueError(
-            f"{where} must be from {option.smallest:g} to {option.largest:g}"
-        )
+    try:
+        return data_options.resolve(LOSSES[name].options, options)
+    except ValueError as error:
+        raise ValueError(f"loss {name!r}: {error}") from error

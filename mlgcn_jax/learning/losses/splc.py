@@ -7,17 +7,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract, entries, focal
 
-OPTIONS = (
-    contract.Option("tau", 0.6, "score above which a negative is taken for a positive"),
-    contract.Option("change_epoch", 1.0, "epochs before any negative is", largest=1e6),
-    contract.Option(
-        "margin", 1.0, "m: positives are wanted with logits of m more", largest=10.0
+OPTIONS = {
+    "tau": options.Option(
+        0.6, "score above which a negative is taken for a positive", 0, 1
     ),
-    contract.Option("gamma", 2.0, "of the focal loss on both sides", largest=10.0),
-    entries.LABEL_SMOOTHING,
-)
+    "change_epoch": options.Option(1.0, "epochs before any negative is", 0, 1e6),
+    "margin": options.Option(
+        1.0, "m: positives are wanted with logits of m more", 0, 10.0
+    ),
+    "gamma": options.Option(2.0, "of the focal loss on both sides", 0, 10.0),
+} | entries.LABEL_SMOOTHING
 
 
 def create(

@@ -5,24 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract, entries
 
-OPTIONS = (
-    contract.Option(
-        "power",
+OPTIONS = {
+    "power": options.Option(
         1.0,
         "of negatives / positives; 1: both sides of a label weigh the same, 0: "
         "cross-entropy",
+        0,
+        1,
     ),
-    contract.Option(
-        "max_weight",
-        100.0,
-        "the largest weight; the smallest is 1 / max_weight",
-        smallest=1.0,
-        largest=1e6,
+    "max_weight": options.Option(
+        100.0, "the largest weight; the smallest is 1 / max_weight", 1.0, 1e6
     ),
-    entries.LABEL_SMOOTHING,
-)
+} | entries.LABEL_SMOOTHING
 
 
 def create(

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from mlgcn_jax.data import options
 from mlgcn_jax.learning.losses import contract
 
-OPTIONS: tuple[contract.Option, ...] = ()
+OPTIONS: dict[str, options.Option] = {}
 
 
 def create() -> contract.Loss:

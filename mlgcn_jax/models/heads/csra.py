@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from mlgcn_jax.data.options import Option
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import contract, mesh_axes
 
@@ -24,6 +25,12 @@ TEMPERATURES: dict[int, tuple[float | None, ...]] = {
     4: (1.0, 2.0, 4.0, None),
     6: (1.0, 2.0, 3.0, 4.0, 5.0, None),
     8: (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, None),
+}
+OPTIONS = {
+    "num_heads": Option(1, "1, 2, 4, 6 or 8: from average to maximum", 1, 8),
+    "residual_weight": Option(
+        0.2, "lambda, of the attention beside the mean; authors: 0.1 to 0.5", 0, 100
+    ),
 }
 _LEAST_SQUARE = 1e-24  # of a kernel's norm: one of zeros gives logits of zero, not NaN
 
@@ -105,7 +112,7 @@ class CSRAHead(nnx.Module):
             )
         bound = num_features**-0.5
         self.residual_weight = residual_weight
-        self.kernels = nnx.Param(
+        self.kernel = nnx.Param(
             jax.random.uniform(
                 rngs.params(),
                 (num_heads, num_labels, num_features),
@@ -117,7 +124,7 @@ class CSRAHead(nnx.Module):
     def __call__(self, graph: label_graph.LabelGraph) -> Attention:
         """Returns the kernels, each of length 1."""
         del graph
-        kernels = mesh_axes.lay_out(self.kernels[...], None, mesh_axes.LABEL_AXIS)
+        kernels = mesh_axes.lay_out(self.kernel[...], None, mesh_axes.LABEL_AXIS)
         square = jnp.square(kernels).sum(-1, keepdims=True)
         kernels *= jax.lax.rsqrt(jnp.maximum(square, _LEAST_SQUARE))
         return Attention(kernels, self.residual_weight)

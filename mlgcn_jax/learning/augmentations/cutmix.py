@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mlgcn_jax.data import options
-from mlgcn_jax.training.augmentations import boxes, contract, partners
+from mlgcn_jax.learning.augmentations import boxes, contract, partners
 
 OPTIONS = {
     "cutmix": options.Option(0.0, "share of images with a box of another", 0, 1),

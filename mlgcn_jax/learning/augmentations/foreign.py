@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mlgcn_jax.training.augmentations import contract
+from mlgcn_jax.learning.augmentations import contract
 
 
 def load(name: str) -> contract.Augmentation:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mlgcn_jax.data import options
-from mlgcn_jax.training.augmentations import contract
+from mlgcn_jax.learning.augmentations import contract
 
 OPTIONS = {"flip": options.Option(True, "mirror each image with probability 1/2")}
 

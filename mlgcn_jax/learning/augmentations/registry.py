@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from mlgcn_jax.data import images, options
-from mlgcn_jax.training.augmentations import (
+from mlgcn_jax.learning.augmentations import (
     colour,
     contract,
     cutmix,

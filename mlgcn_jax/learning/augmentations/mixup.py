@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mlgcn_jax.data import options
-from mlgcn_jax.training.augmentations import contract, partners, pixels
+from mlgcn_jax.learning.augmentations import contract, partners, pixels
 
 OPTIONS = {
     "mixup": options.Option(0.0, "share of images mixed with another", 0, 1),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, UInt8
 
 from mlgcn_jax.data import images, options
-from mlgcn_jax.training.augmentations import boxes, contract
+from mlgcn_jax.learning.augmentations import boxes, contract
 
 OPTIONS = {
     "erasing": options.Option(0.0, "share of pictures in which a box is erased", 0, 1),

@@ -6,7 +6,7 @@ from jax.scipy import ndimage
 from jaxtyping import Array, Key
 
 from mlgcn_jax.data import images, options
-from mlgcn_jax.training.augmentations import boxes, contract, pixels
+from mlgcn_jax.learning.augmentations import boxes, contract, pixels
 
 OPTIONS = {
     "rotation": options.Option(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt8
 
 from mlgcn_jax.data import options
-from mlgcn_jax.training.augmentations import boxes, contract, pixels
+from mlgcn_jax.learning.augmentations import boxes, contract, pixels
 
 _STRENGTH = "of each picture multiplied by a factor from 1 - x to 1 + x; 0: not"
 

@@ -1,0 +1,1 @@
+"""What a config consists of: one row a key, and what follows from the rows."""

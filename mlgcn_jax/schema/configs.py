@@ -1,0 +1,75 @@
+"""Configs by the rows of `keys`: the default, a checked one, that of an older run."""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from mlgcn_jax.data import config_dict
+from mlgcn_jax.schema import keys
+
+
+def default() -> config_dict.ConfigDict:
+    """Returns a config in which every key has its default."""
+    return ml_collections.ConfigDict(
+        _nested({name: key.option.default for name, key in keys.KEYS.items()})
+    )
+
+
+def check(config: config_dict.ConfigDict) -> None:
+    """Checks that a dataset is named, and every value by its row.
+
+    Raises:
+        ValueError: one is out of its range; the message has the range.
+    """
+    if not config.data_dir:
+        raise ValueError(
+            "config.data_dir is not set; give --config.data_dir=DIR, what "
+            "`mlgcn build --data_dir=DIR` wrote"
+        )
+    check_values(config)
+
+
+def check_values(config: config_dict.ConfigDict) -> None:
+    """Checks every value by its row.
+
+    Raises:
+        ValueError: one is out of its range; the message has the range.
+    """
+    for name, key in keys.KEYS.items():
+        key.option.check(f"config.{name}", operator.attrgetter(name)(config))
+
+
+def upgrade(written: Mapping[str, Any]) -> config_dict.ConfigDict:
+    """Returns the config of a run of any age, with every key of today, locked.
+
+    Keys that it lacks say what the run did without them.
+    """
+    before = {name: key.before for name, key in keys.KEYS.items() if key.is_added}
+    return ml_collections.ConfigDict(_filled(_nested(before), written)).lock()
+
+
+def may_change(name: str) -> bool:
+    """Returns whether a run goes on with another value of a key, `section.key`."""
+    return name in keys.KEYS and keys.KEYS[name].may_change
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, last = name.split(".")
+        inner = nested
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[last] = dict(value) if isinstance(value, dict) else value
+    return nested
+
+
+def _filled(before: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what was written and, at any depth, what it lacks."""
+    filled = {**before, **written}
+    for name in before.keys() & written.keys():
+        if isinstance(before[name], dict):
+            filled[name] = _filled(before[name], written[name])
+    return filled
