@@ -67,7 +67,7 @@ def make_batch(size: int, side_px: int) -> cases.Batch:
     image = image.repeat(8, axis=1).repeat(8, axis=2)  # some structure
     image = (image + rng.randint(-20, 21, image.shape)).clip(0, 255).astype(np.uint8)
     labels = (rng.random_sample((size, NUM_LABELS)) < 0.1).astype(np.float32)
-    return cases.Batch(image, labels, np.full((size, 2), side_px, np.int32))
+    return cases.Batch(image, labels)
 
 
 def make_golden_batch() -> cases.Batch:

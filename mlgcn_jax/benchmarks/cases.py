@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, UInt8
 
 from configs import default
 from mlgcn_jax.data import config_dict
@@ -16,11 +16,10 @@ NUM_FEATURES = 1024  # of DenseNet-121
 
 
 class Batch(NamedTuple):
-    """Random pictures, square and without a border, and multi-hot labels."""
+    """Random pictures and multi-hot labels."""
 
     image: UInt8[np.ndarray, "b h w 3"]
     labels: Float32[np.ndarray, "b l"]
-    size: Int32[np.ndarray, "b 2"]
 
 
 def make_config(
@@ -39,8 +38,7 @@ def make_batch(batch_size: int, image_size: int) -> Batch:
     shape = (batch_size, image_size, image_size, 3)
     image = rng.integers(0, 256, shape, dtype=np.uint8)
     labels = rng.random((batch_size, NUM_LABELS)) < LABELS_PER_IMAGE / NUM_LABELS
-    size = np.full((batch_size, 2), image_size, np.int32)
-    return Batch(image, labels.astype(np.float32), size)
+    return Batch(image, labels.astype(np.float32))
 
 
 def make_examples(num_labels: int) -> list[list[int]]:

@@ -37,10 +37,9 @@ class _Training:
         embedding_dim = self.program.config.graph.embedding_dim
         graph = cases.make_graph(cases.NUM_LABELS, embedding_dim=embedding_dim)
         self.graph = self.program.place_graph(graph)
-        batch = cases.make_batch(batch_size, image_size)
-        self.batch = jax.device_put(
-            batch._asdict(), meshes.batch_sharded(self.program.mesh)
-        )
+        batch = cases.make_batch(batch_size, image_size)._asdict()
+        batch["size"] = np.full((batch_size, 2), image_size, np.int32)  # no border
+        self.batch = jax.device_put(batch, meshes.batch_sharded(self.program.mesh))
 
 
 def train(
