@@ -14,7 +14,8 @@ from run_logs import curves
 from configs import default
 from mlgcn_jax.data import dataset
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.training import config_ranges, train
+from mlgcn_jax.schema import configs
+from mlgcn_jax.training import train
 
 INT32 = 2**31 - 1
 FLOAT32 = 3.4e38
@@ -26,6 +27,7 @@ LOWEST = {
     "label_shards": 1,
     "image_size": 5,
     "num_threads": 1,
+    "model.drop_path_rate": 0.0,
     "model.hidden_features": 1,
     "graph.gamma": 2.0**-1000,
     "graph.p": 0.0,
@@ -65,6 +67,7 @@ REFUSED = {
     "batch_size": (INT32, "is larger than the train split|not divisible"),
     "accumulation_steps": (INT32, "not divisible"),
     "label_shards": (INT32, "does not divide 8 devices"),
+    "model.drop_path_rate": (0.9, r"no option \['drop_path_rate'\]"),
     "optimizer.warmup_epochs": (1e6, "fills the whole run"),
     "keep_every_epochs": (INT32, "keeps nothing of a run"),
 }
@@ -87,14 +90,18 @@ def with_values(data_dir, values, **overrides):
 
 
 def numbers() -> set[str]:
-    """Every key that is a number; the build's are flags of another stage too."""
+    """Every key that is a number.
+
+    The build's are flags of another stage too; tests/test_augmentations.py and
+    tests/test_crops.py have the ends of what changes pictures.
+    """
     config, found = default.get_config(), set()
     for name, value in config.items():
         inner = value.items() if hasattr(value, "items") else [("", value)]
         for key, number in inner:
             if isinstance(number, int | float) and not isinstance(number, bool):
                 found.add(f"{name}.{key}".rstrip("."))
-    return {key for key in found if not key.startswith("build.")}
+    return {key for key in found if not key.startswith(("build.", "augmentation."))}
 
 
 def test_no_number_is_left_out():
@@ -158,4 +165,4 @@ def test_beyond_the_ends_it_is_refused(key):
             continue
         config = with_values("data", {key: value})
         with pytest.raises(ValueError, match=rf"config\.{key}=.* must be "):
-            config_ranges.check(config)
+            configs.check(config)

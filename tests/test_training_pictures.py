@@ -5,8 +5,8 @@ import numpy as np
 from PIL import Image
 
 from mlgcn_jax.data import contact_sheet
-from mlgcn_jax.training import training_pictures
 from mlgcn_jax.learning.augmentations import registry
+from mlgcn_jax.training import training_pictures
 
 LABELS = ("circle", "square", "赤")
 _TILE_PX = contact_sheet.TILE_PX + 16  # with its margins

@@ -47,7 +47,8 @@ def upgrade(written: Mapping[str, Any]) -> config_dict.ConfigDict:
     Keys that it lacks say what the run did without them.
     """
     before = {name: key.before for name, key in keys.KEYS.items() if key.is_added}
-    return ml_collections.ConfigDict(_filled(_nested(before), written)).lock()
+    filled = _filled(_nested(before), _with_tuples(written))
+    return ml_collections.ConfigDict(filled).lock()
 
 
 def may_change(name: str) -> bool:
@@ -64,6 +65,13 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             inner = inner.setdefault(section, {})
         inner[last] = dict(value) if isinstance(value, dict) else value
     return nested
+
+
+def _with_tuples(written: Any) -> Any:
+    """Returns tuples for lists, as which JSON has them."""
+    if isinstance(written, Mapping):
+        return {name: _with_tuples(value) for name, value in written.items()}
+    return tuple(written) if isinstance(written, list) else written
 
 
 def _filled(before: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:

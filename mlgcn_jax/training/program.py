@@ -68,7 +68,7 @@ def create_program(
     mesh: Mesh,
     *,
     num_labels: int,
-    steps_per_epoch: float = 1,
+    steps_per_epoch: float = 1.0,
     num_steps: int | None = None,
     counted: statistics.LabelStatistics | None = None,
 ) -> Program:
