@@ -9,6 +9,7 @@ once in all prediction; all that depends on the picture is its scorer's: pooling
 attention, recurrence.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int, Key
@@ -22,10 +23,14 @@ class ImageFeatures(NamedTuple):
     Attributes:
         feature_map: the last one.
         taps: name -> feature map from within the backbone, of those asked for.
+        norm: what the backbone's authors apply to the features once they are pooled,
+            over the last axis; a pytree with a call. None: nothing. Where it comes
+            before the pooling, `feature_map` has it already.
     """
 
     feature_map: Float[Array, "b h w d"]
-    taps: dict[str, Float[Array, "b _ _ _"]] = {}
+    taps: dict[str, Float[Array, "b _ _ _"]] = {}  # noqa: RUF012, nobody writes to it
+    norm: Callable[[Float[Array, "... d"]], Float[Array, "... d"]] | None = None
 
 
 class Context(NamedTuple):

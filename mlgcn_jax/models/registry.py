@@ -1,15 +1,41 @@
 """The one registry: names in a config -> backbone and head."""
 
+import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 from flax import nnx
 
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.models import densenet, heads, multi_label_model, resnet
+from mlgcn_jax.models import (
+    convnext,
+    densenet,
+    heads,
+    multi_label_model,
+    resnet,
+    vit,
+)
 
-# name -> constructor taking dtype, remat and rngs. Add a backbone by adding a line.
+
+def _of_any_size(
+    constructor: Callable[..., multi_label_model.Backbone], **options: Any
+) -> Callable[..., multi_label_model.Backbone]:
+    """Returns the constructor of a backbone that takes images of every size."""
+
+    def create(
+        *, image_size: int | None = None, **kwargs: Any
+    ) -> multi_label_model.Backbone:
+        del image_size
+        return constructor(**options, **kwargs)
+
+    return create
+
+
+_CONVNEXT_BASE = {"depths": (3, 3, 27, 3), "widths": (128, 256, 512, 1024)}
+
+# name -> constructor taking dtype, remat, image_size (px, of a square) and rngs. Add a
+# backbone by adding a line; models/timm_folder.py says which timm model it is.
 BACKBONES: dict[str, Callable[..., multi_label_model.Backbone]] = {
     "densenet_tiny": lambda **kwargs: densenet.DenseNet(
         growth_rate=8, block_sizes=(2, 2), num_init_features=16, **kwargs
@@ -24,6 +50,24 @@ BACKBONES: dict[str, Callable[..., multi_label_model.Backbone]] = {
     "resnet50": resnet.ResNet,
     "resnet101": lambda **kwargs: resnet.ResNet(block_sizes=(3, 4, 23, 3), **kwargs),
     "resnet152": lambda **kwargs: resnet.ResNet(block_sizes=(3, 8, 36, 3), **kwargs),
+    "convnext_test": _of_any_size(
+        convnext.ConvNeXt, depths=(1, 2, 4, 2), widths=(24, 32, 48, 64)
+    ),
+    "convnext_tiny": _of_any_size(convnext.ConvNeXt),
+    "convnext_small": _of_any_size(convnext.ConvNeXt, depths=(3, 3, 27, 3)),
+    "convnext_base": _of_any_size(convnext.ConvNeXt, **_CONVNEXT_BASE),
+    "convnext_base_wd": _of_any_size(
+        convnext.ConvNeXt, **_CONVNEXT_BASE, approximate_gelu=True
+    ),
+    "vit_test_patch16": functools.partial(
+        vit.ViT, num_blocks=6, num_features=64, num_heads=2
+    ),
+    "vit_tiny_patch16": functools.partial(vit.ViT, num_features=192, num_heads=3),
+    "vit_small_patch16": functools.partial(vit.ViT, num_features=384, num_heads=6),
+    "vit_base_patch16": vit.ViT,
+    "vit_base_patch16_wd": functools.partial(
+        vit.ViT, class_token=False, approximate_gelu=True
+    ),
 }
 
 # name -> constructor taking (config, num_labels, num_features, rngs).
