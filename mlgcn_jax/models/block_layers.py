@@ -133,7 +133,7 @@ class DepthwiseConvolution(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Returns the convolved map, of the same size, in `dtype`."""
-        y = _depthwise(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        y = depthwise(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
         y = y.astype(jnp.float32)
         return (y + along_last(self.bias[...], y)).astype(self.dtype)
 
@@ -214,18 +214,13 @@ def along_last(values: Float[Array, " c"], x: Float[Array, "..."]) -> Array:
     return values.reshape(*[1] * (x.ndim - 1), -1)
 
 
-def _drop(
-    x: Array, shape: tuple[int, ...], *, rate: float, key: Key[Array, ""] | None
-) -> Array:
-    if key is None or rate == 0:
-        return x
-    is_kept = jax.random.bernoulli(key, 1 - rate, shape)
-    return jnp.where(is_kept, x / (1 - rate), 0).astype(x.dtype)
-
-
-def _depthwise(
+def depthwise(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"]
 ) -> Float[Array, "b h w c"]:
+    """Returns the convolution of each channel by itself, zero padding of (k - 1) / 2.
+
+    In the form that is fast where programs are compiled for.
+    """
     if target_platform.target_platform() == "cpu":
         return cpu_forms.depthwise_convolution(x, kernel)
     padding = (kernel.shape[0] // 2, kernel.shape[0] // 2)
@@ -237,3 +232,12 @@ def _depthwise(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
+
+
+def _drop(
+    x: Array, shape: tuple[int, ...], *, rate: float, key: Key[Array, ""] | None
+) -> Array:
+    if key is None or rate == 0:
+        return x
+    is_kept = jax.random.bernoulli(key, 1 - rate, shape)
+    return jnp.where(is_kept, x / (1 - rate), 0).astype(x.dtype)

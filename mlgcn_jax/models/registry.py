@@ -9,6 +9,7 @@ from flax import nnx
 
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.models import (
+    contract,
     convnext,
     densenet,
     heads,
@@ -19,13 +20,11 @@ from mlgcn_jax.models import (
 
 
 def _of_any_size(
-    constructor: Callable[..., multi_label_model.Backbone], **options: Any
-) -> Callable[..., multi_label_model.Backbone]:
+    constructor: Callable[..., contract.Backbone], **options: Any
+) -> Callable[..., contract.Backbone]:
     """Returns the constructor of a backbone that takes images of every size."""
 
-    def create(
-        *, image_size: int | None = None, **kwargs: Any
-    ) -> multi_label_model.Backbone:
+    def create(*, image_size: int | None = None, **kwargs: Any) -> contract.Backbone:
         del image_size
         return constructor(**options, **kwargs)
 

@@ -21,7 +21,7 @@ from mlgcn_jax.models import (
     vit,
 )
 
-Path = tuple[str | int, ...]
+Path = tuple[Any, ...]  # names of attributes, numbers in lists
 
 
 class Leaf(NamedTuple):

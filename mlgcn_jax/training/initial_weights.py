@@ -214,7 +214,7 @@ def _backbone_of(
     return None
 
 
-def _zeros(config: config_dict.ConfigDict) -> _Model:
-    graphdef, abstract = train_state.model_structure(config, num_labels=1)
+def _zeros(config: config_dict.ConfigDict, *, num_labels: int = 1) -> _Model:
+    graphdef, abstract = train_state.model_structure(config, num_labels=num_labels)
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
     return _Model(nnx.merge(graphdef, *zeros), zeros)
