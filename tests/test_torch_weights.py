@@ -10,10 +10,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mlgcn_jax.models import torch_weights
+from mlgcn_jax.models import (
+    block_layers,
+    graph_convolution,
+    layers,
+    torch_layouts,
+    torch_weights,
+)
 from mlgcn_jax.runs import train_state
 
 LABELS = 6
+CONV = (3, 2, 0, 1)  # [h, w, in, out] -> [out, in, h, w]
 
 
 class Variables(NamedTuple):
@@ -284,3 +291,59 @@ def test_a_deeper_network_of_the_same_shapes_is_refused():
     deeper = to_torch(make_variables(backbone="resnet101"))
     with pytest.raises(ValueError, match=r"layer3\.\S+ is unknown"):
         load(deeper, make_variables(backbone="resnet50"))
+
+
+class Scale(nnx.Module):
+    """Of somebody else: nobody here knows its variable."""
+
+    def __init__(self):
+        self.factor = nnx.Param(jnp.ones(3))
+
+
+class DeclaredScale(Scale):
+    torch_leaves = {"factor": torch_layouts.Leaf("alpha")}  # noqa: RUF012
+
+
+class Parts(nnx.Module):
+    def __init__(self, part):
+        self.backbone = nnx.Dict(only=part)
+
+
+@pytest.mark.parametrize(
+    ("make", "axes"),
+    [
+        (lambda **kwargs: nnx.Linear(2, 3, **kwargs), (1, 0)),
+        (lambda **kwargs: layers.Convolution(2, 3, 1, dtype="f4", **kwargs), CONV),
+        (lambda **kwargs: block_layers.Linear(2, 3, dtype="f4", **kwargs), (1, 0)),
+        (
+            lambda **kwargs: block_layers.DepthwiseConvolution(
+                3, 7, dtype="f4", **kwargs
+            ),
+            CONV,
+        ),
+        (lambda **kwargs: graph_convolution.GraphConvolution(2, 3, **kwargs), (0, 1)),
+    ],
+)
+def test_the_kind_of_a_module_says_the_layout(make, axes):
+    model = Parts(make(rngs=nnx.Rngs(0)))
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    kernel = np.asarray(params["backbone"]["only"]["kernel"])
+    found = torch_weights.to_torch(params, {}, model=model)["only.weight"]
+    np.testing.assert_array_equal(found, kernel.transpose(axes))
+
+
+def test_a_variable_that_nobody_knows_is_told_by_name():
+    model = Parts(Scale())
+    with pytest.raises(ValueError, match=r"backbone/only/factor: nobody .* of a Scale"):
+        torch_weights.to_torch({}, {}, model=model)
+    params = {"backbone": {"only": {"factor": np.ones(3)}}}
+    found = torch_weights.to_torch(params, {}, model=Parts(DeclaredScale()))
+    assert found.keys() == {"only.alpha"}
+
+
+def test_two_variables_of_one_name_are_told():
+    model = Parts(DeclaredScale())
+    model.head = nnx.Dict(only=DeclaredScale())
+    message = r"(backbone|head)/only/factor and \S+ would both be only\.alpha"
+    with pytest.raises(ValueError, match=message):
+        torch_weights.to_torch({}, {}, model=model)
