@@ -43,8 +43,11 @@ def initialised(backbone: str) -> Zeros:
     return zeros(config, 1000)
 
 
+# Of ConvNeXt we have timm's names: test_timm_parity.
 TORCHVISION = sorted(
-    name for name in registry.BACKBONES if hasattr(torchvision.models, name)
+    name
+    for name in registry.BACKBONES
+    if hasattr(torchvision.models, name) and not name.startswith("convnext")
 )
 
 
