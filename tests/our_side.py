@@ -37,10 +37,11 @@ def make_case(backbone: str, batch: cases.Batch, weights=None) -> Case:
         config, num_labels=golden_case.NUM_LABELS
     )
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
+    model = nnx.merge(graphdef, *zeros)
     if weights is None:
-        names = torch_weights.to_torch(*zeros)
+        names = torch_weights.to_torch(*zeros, model=model)
         weights = golden_case.make_weights({n: x.shape for n, x in names.items()})
-    params, batch_stats, report = torch_weights.from_torch(weights, *zeros)
+    params, batch_stats, report = torch_weights.from_torch(weights, *zeros, model=model)
     assert not report.missing and not report.left_out
     mesh = meshes.arrange(jax.devices()[:1], label_shards=1)
     variables = train_state.Variables(params, batch_stats)
@@ -104,7 +105,8 @@ def first_gradient(case: Case) -> tuple[jax.Array, dict[str, np.ndarray]]:
         return jax.grad(loss, has_aux=True)(variables.params)
 
     found, logits = gradient(case.variables, *case.batch, place_graph(case))
-    return logits, torch_weights.to_torch(found, {})
+    model = nnx.merge(case.graphdef, *case.variables)
+    return logits, torch_weights.to_torch(found, {}, model=model)
 
 
 def train(
@@ -122,4 +124,5 @@ def train(
     for _ in range(num_steps):
         state, metrics = made.step(state, batch, place_graph(case))
         history.append(float(metrics["loss"]))
-    return history, torch_weights.to_torch(*state.variables)
+    model = nnx.merge(case.graphdef, *state.variables)
+    return history, torch_weights.to_torch(*state.variables, model=model)

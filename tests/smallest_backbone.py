@@ -13,10 +13,15 @@ from mlgcn_jax.models import densenet, registry
 NAME = "densenet_smallest"
 
 
-def create(**kwargs) -> densenet.DenseNet:
+def create(*, dtype, rngs, remat: bool = False) -> densenet.DenseNet:
     """It has each kind of layer that DenseNet-121 has."""
     return densenet.DenseNet(
-        growth_rate=2, block_sizes=(1, 1), num_init_features=4, **kwargs
+        growth_rate=2,
+        block_sizes=(1, 1),
+        num_init_features=4,
+        remat=remat,
+        dtype=dtype,
+        rngs=rngs,
     )
 
 

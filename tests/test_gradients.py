@@ -26,6 +26,7 @@ class WithoutNorm(nnx.Module):
     min_image_size_px = 8
 
     tap_names = ()
+    norm_after_pooling = None
 
     def __init__(self, *, dtype, rngs):
         self.conv = layers.Convolution(3, 16, 3, stride=4, dtype=dtype, rngs=rngs)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from absl import app
+from flax import nnx
 
 from mlgcn_jax.commands import weights
 from mlgcn_jax.models import torch_weights, weight_files
@@ -58,7 +59,10 @@ def test_fine_tuning_with_a_frozen_backbone_moves_the_head_alone(
     run, data_dir, tmp_path
 ):
     out = tmp_path / "backbone.npz"
-    tensors = torch_weights.to_torch(*open_model(run).variables)
+    model = open_model(run)
+    tensors = torch_weights.to_torch(
+        *model.variables, model=nnx.merge(model.graphdef, *model.variables)
+    )
     backbone = {name: t for name, t in tensors.items() if name.startswith("features")}
     weight_files.write(out, backbone)
     config = configurations.tiny(
@@ -86,7 +90,7 @@ def test_a_file_of_another_model_stops_the_run_before_it_starts(data_dir, tmp_pa
 
 
 def test_a_file_is_checked_without_a_run(tmp_path):
-    backbone = torch_weights.to_torch(*zeros("densenet_tiny"))
+    backbone = zeros("densenet_tiny")
     path = tmp_path / "weights.npz"
     weight_files.write(path, backbone)
     initial_weights.check(path, configurations.tiny())
@@ -101,7 +105,7 @@ def test_a_file_that_differs_between_processes_is_refused(
     data_dir, tmp_path, monkeypatch
 ):
     path = tmp_path / "weights.npz"
-    weight_files.write(path, torch_weights.to_torch(*zeros("densenet_tiny")))
+    weight_files.write(path, zeros("densenet_tiny"))
     config = configurations.tiny(data_dir, initial_weights=str(path), num_epochs=0)
     first_has = int(hashlib.sha256(b"another file").hexdigest()[:7], 16)
     monkeypatch.setattr(
@@ -113,10 +117,11 @@ def test_a_file_that_differs_between_processes_is_refused(
         train.train_and_evaluate(config, tmp_path / "run")
 
 
-def zeros(backbone: str) -> train_state.Variables:
+def zeros(backbone: str) -> dict[str, np.ndarray]:
     config = configurations.tiny(model__backbone=backbone)
-    _, abstract = train_state.model_structure(config, num_labels=6)
-    return jax.tree.map(lambda x: np.zeros(x.shape, np.float32), abstract)
+    graphdef, abstract = train_state.model_structure(config, num_labels=6)
+    variables = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), abstract)
+    return torch_weights.to_torch(*variables, model=nnx.merge(graphdef, *variables))
 
 
 def test_a_wrong_call_is_told(run, tmp_path):

@@ -16,7 +16,7 @@ from mlgcn_jax.evaluation import evaluate, scoring
 from mlgcn_jax.models import torch_weights, weight_files
 from mlgcn_jax.planning import chips, dataset_sizes, plan
 from mlgcn_jax.runs import mesh as meshes
-from mlgcn_jax.runs import run_folder, trained_model
+from mlgcn_jax.runs import run_folder, train_state, trained_model
 from mlgcn_jax.training import train
 
 HEADS = {
@@ -187,7 +187,9 @@ def test_initial_weights_are_split_too(data_dir, tmp_path):
     assert train.train_and_evaluate(config, tmp_path / "first") is None
     first = final_state(tmp_path / "first").variables
     assert len(crawl_folders.LABELS) % 2 == 0
-    weight_files.write(tmp_path / "weights.npz", torch_weights.to_torch(*first))
+    model = train_state.abstract_model(config, num_labels=len(crawl_folders.LABELS))
+    tensors = torch_weights.to_torch(*first, model=model)
+    weight_files.write(tmp_path / "weights.npz", tensors)
     config.initial_weights = str(tmp_path / "weights.npz")
     config.seed = 1
     assert train.train_and_evaluate(config, tmp_path / "second") is None

@@ -15,7 +15,7 @@ from mlgcn_jax.benchmarks import cases, jax_mesh, tasks, traces, trials
 from mlgcn_jax.data import dataset, input_pipeline
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
-from mlgcn_jax.models import registry
+from mlgcn_jax.models.heads import gcn
 from mlgcn_jax.planning import costs, dataset_sizes, steps
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.training import memory, program
@@ -171,9 +171,16 @@ def head(*, num_labels: int) -> tasks.Task:
     config = cases.make_config()
     made = cases.make_graph(num_labels, embedding_dim=config.graph.embedding_dim)
     graph = jax.tree.map(jnp.asarray, made)
-    graphdef, params = nnx.split(
-        registry.HEADS["gcn"](config, num_labels, cases.NUM_FEATURES, nnx.Rngs(0))
+    head = gcn.GCNHead(
+        num_labels,
+        cases.NUM_FEATURES,
+        embedding=config.graph.embedding,
+        embedding_dim=config.graph.embedding_dim,
+        hidden_features=config.model.hidden_features,
+        pooling=config.model.pooling,
+        rngs=nnx.Rngs(0),
     )
+    graphdef, params = nnx.split(head)
 
     @compiler.jit
     def gradient(params, graph):

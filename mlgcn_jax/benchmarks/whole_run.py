@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jax
 import ml_collections
 import numpy as np
+from flax import nnx
 from jaxtyping import Float32, UInt8
 
 from mlgcn_jax.data import config_dict, dataset, files, input_pipeline
@@ -86,7 +87,10 @@ def prepare(config: config_dict.ConfigDict, folder: pathlib.Path) -> None:
     graph, counted = from_dataset.create_label_graph(config.graph, data)
     files.write_json(folder / "config.json", config.to_dict())
     label_graph.save_label_graph(folder / "label_graph.npz", graph, counted)
-    weights = torch_weights.to_torch(*jax.device_get(made.create_state().variables))
+    variables = jax.device_get(made.create_state().variables)
+    weights = torch_weights.to_torch(
+        *variables, model=nnx.merge(made.graphdef, *variables)
+    )
     np.savez(folder / "weights.npz", **weights)  # pyright: ignore[reportArgumentType]
     rates = np.array([made.schedule(step) for step in range(num_steps)], np.float32)
     np.save(folder / "learning_rates.npy", rates)

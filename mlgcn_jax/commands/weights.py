@@ -2,14 +2,15 @@
 
 mlgcn weights RUN OUT.pth|OUT.safetensors|OUT.npz
 
-Names and layouts are torchvision's, with gc1.weight and gc2.weight of ML-GCN for a GCN
-head; config.initial_weights reads them back.
+Names and layouts are torchvision's or timm's, with gc1.weight and gc2.weight of ML-GCN
+for a GCN head; config.initial_weights reads them back.
 """
 
 import pathlib
 
 import jax
 from absl import app, flags
+from flax import nnx
 
 from mlgcn_jax.commands import chosen_step
 from mlgcn_jax.models import torch_weights, weight_files
@@ -30,6 +31,9 @@ def main(argv: list[str]) -> None:
     model = trained_model.open_run(
         workdir, meshes.create_mesh(), step=chosen_step.STEP.value
     )
-    tensors = torch_weights.to_torch(*jax.device_get(model.variables))
+    variables = jax.device_get(model.variables)
+    tensors = torch_weights.to_torch(
+        *variables, model=nnx.merge(model.graphdef, *variables)
+    )
     weight_files.write(out, tensors)
     print(f"{len(tensors)} tensors of step {model.step}: {out}")

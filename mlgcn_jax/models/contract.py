@@ -9,13 +9,16 @@ once in all prediction; all that depends on the picture is its scorer's: pooling
 attention, recurrence.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from mlgcn_jax.graph import label_graph
+
+# A pytree: vectors [... d] -> vectors [... d].
+Norm = Callable[[Float[Array, "... d"]], Float[Array, "... d"]]
 
 
 class ImageFeatures(NamedTuple):
@@ -24,14 +27,19 @@ class ImageFeatures(NamedTuple):
     Attributes:
         feature_map: the last one.
         taps: name -> feature map from within the backbone, of those asked for.
+        norm: what the backbone has for a pooled feature map; None: nothing.
+        norm: what the backbone's authors apply to the features once they are pooled,
+            over the last axis; a pytree with a call. None: nothing. Where it comes
+            before the pooling, `feature_map` has it already.
     """
 
     feature_map: Float[Array, "b h w d"]
     taps: dict[str, Float[Array, "b _ _ _"]]
+    norm: Norm | None = None
 
 
 def select(features: ImageFeatures, tap_names: Collection[str]) -> ImageFeatures:
-    """Returns the feature map, float32, and those taps alone."""
+    """Returns the feature map, float32, and those taps alone; no norm."""
     return ImageFeatures(
         features.feature_map.astype(jnp.float32),
         {name: features.taps[name] for name in tap_names},
@@ -72,7 +80,7 @@ class HeadOutput(NamedTuple):
     penalty: Float[Array, ""] | float = 0.0
 
 
-def check(output: HeadOutput, shape: tuple[int, int]) -> None:
+def check(output: HeadOutput, shape: tuple[int, ...]) -> None:
     """Checks what a scorer returns.
 
     Raises:
@@ -100,11 +108,18 @@ class Backbone(Protocol):
         num_features: d, width of the last feature map.
         min_image_size_px: the smallest side of an image that leaves a feature map.
         tap_names: of the feature maps from within that it can hand out.
+        norm_after_pooling: of a pooled feature map, which is the scorer's to make.
+            The model hands it on with the features.
     """
 
     num_features: int
     min_image_size_px: int
     tap_names: tuple[str, ...]
+
+    @property
+    def norm_after_pooling(self) -> Norm | None:
+        """The norm, None where there is none."""
+        ...
 
     def __call__(
         self,

@@ -67,3 +67,69 @@ def _shift(
     padding = [(0, 0, 0)] * x.ndim
     padding[axis] = (by, -by, 0)
     return lax.pad(x, jnp.asarray(fill, x.dtype), padding)
+
+
+@jax.custom_vjp
+def depthwise_convolution(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"]
+) -> Float[Array, "b h w c"]:
+    """Returns the convolution of each channel by itself, zero padding of (k - 1) / 2.
+
+    XLA's own takes many times as long on two cores, and its gradient more so: 290 and
+    800 ms against about 10 and 25 (2 maps of 56 x 56 x 96, k = 7).
+    """
+    return _depthwise(x, kernel)
+
+
+def _depthwise(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"]
+) -> Float[Array, "b h w c"]:
+    height, width = x.shape[1:3]
+    size = kernel.shape[0]
+    padded = _padded(x, size)
+
+    def add_row(i: Array, total: Array) -> Array:  # a loop: XLA compiles a seventh
+        rows = lax.dynamic_slice_in_dim(padded, i, height, axis=1)
+        factors = lax.dynamic_index_in_dim(kernel, i, keepdims=False)  # [k, 1, c]
+        for j in range(size):
+            factor = factors[j].astype(jnp.float32)[None, None]
+            total += rows[:, :, j : j + width] * factor
+        return total
+
+    none = jnp.zeros(x.shape, jnp.float32)
+    return lax.fori_loop(0, size, add_row, none).astype(x.dtype)
+
+
+def _depthwise_forward(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"]
+) -> tuple[Float[Array, "b h w c"], tuple[Array, Array]]:
+    return _depthwise(x, kernel), (x, kernel)
+
+
+def _depthwise_backward(
+    given: tuple[Array, Array], d_y: Float[Array, "b h w c"]
+) -> tuple[Float[Array, "b h w c"], Float[Array, "k k 1 c"]]:
+    x, kernel = given
+    height, width = x.shape[1:3]
+    size = kernel.shape[0]
+    padded, d_y32 = _padded(x, size), d_y.astype(jnp.float32)
+
+    def add_row(total: Array, y: Array) -> tuple[Array, None]:
+        # Of each image by itself: devices that share the batch sum up once, at the end.
+        rows = lax.dynamic_slice_in_dim(padded, y, size, axis=1)  # [b, k, w + k - 1, c]
+        d_row = lax.dynamic_slice_in_dim(d_y32, y, 1, axis=1)  # [b, 1, w, c]
+        columns = [(rows[:, :, j : j + width] * d_row).sum(2) for j in range(size)]
+        return total + jnp.stack(columns, axis=2), None
+
+    none = jnp.zeros((len(x), size, size, x.shape[-1]), jnp.float32)
+    per_image, _ = lax.scan(add_row, none, jnp.arange(height))
+    d_kernel = per_image.sum(0)[:, :, None]  # [k, k, 1, c]
+    return _depthwise(d_y, kernel[::-1, ::-1]), d_kernel.astype(kernel.dtype)
+
+
+depthwise_convolution.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _padded(x: Float[Array, "b h w c"], kernel_size: int) -> Float[Array, "b _ _ c"]:
+    around = (kernel_size // 2, kernel_size // 2)
+    return jnp.pad(x.astype(jnp.float32), ((0, 0), around, around, (0, 0)))

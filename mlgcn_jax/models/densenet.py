@@ -226,6 +226,8 @@ class Features(nnx.Module):
 class DenseNet(nnx.Module):
     """DenseNet-BC without its classifier; the defaults are DenseNet-121."""
 
+    norm_after_pooling = None
+
     def __init__(
         self,
         *,

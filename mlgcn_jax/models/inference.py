@@ -49,10 +49,12 @@ class FoldedFeatures:
 
     Attributes:
         backbone: normalised image -> features, see `fold_backbone`.
+        norm: of a pooled feature map; None: there is none.
         tap_names: of the taps that the scorer reads.
     """
 
     backbone: Callable[[Float[Array, "b h w 3"]], contract.ImageFeatures]
+    norm: Any
     tap_names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
     def __call__(self, image: UInt8[Array, "b h w 3"]) -> contract.ImageFeatures:
@@ -62,13 +64,14 @@ class FoldedFeatures:
         cache when the next one reads it.
         """
         if not _is_on_cpu():
-            return self._of(image)
+            return self._of(image)._replace(norm=self.norm)
         group = 1 if len(image) % 2 else 2
         groups = image.reshape(-1, group, *image.shape[1:])  # [b/2, 2, h, w, 3]
-        return jax.tree.map(
+        features = jax.tree.map(
             lambda x: x.reshape(-1, *x.shape[2:]),  # [b, h, w, d]
             lax.map(self._of, groups),
         )
+        return features._replace(norm=self.norm)
 
     def _of(self, image: UInt8[Array, "b h w 3"]) -> contract.ImageFeatures:
         features = self.backbone(multi_label_model.normalize(image))
@@ -94,7 +97,11 @@ def fold(
     model: multi_label_model.MultiLabelModel, graph: label_graph.LabelGraph
 ) -> FoldedModel:
     """Returns the model in its form for inference."""
-    features = FoldedFeatures(fold_backbone(model.backbone), model.head.tap_names)
+    features = FoldedFeatures(
+        fold_backbone(model.backbone),
+        model.backbone.norm_after_pooling,
+        model.head.tap_names,
+    )
     return FoldedModel(features, model.scorer(graph))
 
 

@@ -53,14 +53,15 @@ class MultiLabelModel(nnx.Module):
         train: bool,
         key: Key[Array, ""] | None = None,
     ) -> contract.ImageFeatures:
-        """Returns the feature map, float32, and the taps that the head reads.
+        """Returns what the scorer reads: the feature map, float32, taps, norm.
 
         Raises:
             ValueError: the image is smaller than the backbone can take.
         """
         self.check_image_size(min(image.shape[1:3]))
         features = self.backbone(normalize(image), train=train, key=key)
-        return contract.select(features, self.head.tap_names)
+        features = contract.select(features, self.head.tap_names)
+        return features._replace(norm=self.backbone.norm_after_pooling)
 
     def scorer(self, graph: label_graph.LabelGraph) -> contract.Scorer:
         """Returns the scorer; make it once where parameters stay the same."""

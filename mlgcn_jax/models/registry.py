@@ -12,16 +12,23 @@ from mlgcn_jax.data import config_dict
 from mlgcn_jax.models import (
     construction,
     contract,
+    convnext,
     densenet,
     multi_label_model,
     resnet,
+    vit,
 )
 from mlgcn_jax.models.foreign import backbone as foreign_backbones
 from mlgcn_jax.models.foreign import head as foreign_heads
 from mlgcn_jax.models.heads import classifiers, csra, gcn, linear
 
+_CONVNEXT_BASE = functools.partial(
+    convnext.ConvNeXt, depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024)
+)
+
 # name -> constructor, which is given what it takes of dtype, remat, image_size,
-# drop_path_rate and rngs. Add a backbone by adding a line.
+# drop_path_rate and rngs. Add a backbone by adding a line;
+# models/timm_folder.py says which model of timm it is.
 BACKBONES: dict[str, Callable[..., contract.Backbone]] = {
     "densenet_tiny": functools.partial(
         densenet.DenseNet, growth_rate=8, block_sizes=(2, 2), num_init_features=16
@@ -32,6 +39,22 @@ BACKBONES: dict[str, Callable[..., contract.Backbone]] = {
     "resnet50": resnet.ResNet,
     "resnet101": functools.partial(resnet.ResNet, block_sizes=(3, 4, 23, 3)),
     "resnet152": functools.partial(resnet.ResNet, block_sizes=(3, 8, 36, 3)),
+    "convnext_test": functools.partial(
+        convnext.ConvNeXt, depths=(1, 2, 4, 2), widths=(24, 32, 48, 64)
+    ),
+    "convnext_tiny": convnext.ConvNeXt,
+    "convnext_small": functools.partial(convnext.ConvNeXt, depths=(3, 3, 27, 3)),
+    "convnext_base": _CONVNEXT_BASE,
+    "convnext_base_wd": functools.partial(_CONVNEXT_BASE, approximate_gelu=True),
+    "vit_test_patch16": functools.partial(
+        vit.ViT, num_blocks=6, num_features=64, num_heads=2
+    ),
+    "vit_tiny_patch16": functools.partial(vit.ViT, num_features=192, num_heads=3),
+    "vit_small_patch16": functools.partial(vit.ViT, num_features=384, num_heads=6),
+    "vit_base_patch16": vit.ViT,
+    "vit_base_patch16_wd": functools.partial(
+        vit.ViT, class_token=False, approximate_gelu=True
+    ),
 }
 
 # name -> constructor, which is given what it takes of num_labels, num_features,

@@ -135,6 +135,8 @@ class ResNet(nnx.Module):
     every backbone here, where torchvision's ResNet takes the fan-out.
     """
 
+    norm_after_pooling = None
+
     def __init__(
         self,
         *,

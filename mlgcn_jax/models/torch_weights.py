@@ -1,10 +1,11 @@
 """Names and layouts of PyTorch's weights <-> our variables; torch is not needed.
 
-Read are torchvision's DenseNet and ResNet with today's names and with those of before
-2018 (`norm.1`), and whole models of ML-GCN (Chen et al., arXiv:1904.03582), whose
-backbone is numbered (`features.4.0.conv1.weight`), under whatever prefix they are
-(`torch_names`). Written are torchvision's names of today, with ML-GCN's for the head:
-`gc1.weight`, `gc2.weight`.
+Read are torchvision's DenseNet and ResNet, which are timm's too, with today's names
+and with those of before 2018 (`norm.1`), timm's ConvNeXt and ViT, and whole models of
+ML-GCN (Chen et al., arXiv:1904.03582), whose backbone is numbered
+(`features.4.0.conv1.weight`), under whatever prefix they are (`torch_names`). Written
+are the names of today (`torch_layouts`), with ML-GCN's for the head: `gc1.weight`,
+`gc2.weight`.
 """
 
 import itertools
@@ -14,21 +15,16 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
+from flax import nnx, traverse_util
 
-from mlgcn_jax.models import torch_names
+from mlgcn_jax.models import torch_layouts, torch_names
 
-_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
+_CLASSIFIERS = "|".join(re.escape(name) for name in sorted(torch_layouts.CLASSIFIERS))
 _LEFT_OUT = {
     r"\.num_batches_tracked$": "not needed",
     r"^A$": "the run has a label graph of its own",
-    r"^(classifier|fc|gc1|gc2)\.": "does not fit the head",
+    rf"^({_CLASSIFIERS})\.(weight|bias)$": "does not fit the head",
+    r"^gc[12]\.": "does not fit the head",
     r"^embeddings$": "does not fit the head",
 }
 _SHOWN = 3
@@ -50,16 +46,24 @@ class Report(NamedTuple):
 
 
 def to_torch(
-    params: Mapping[str, Any], batch_stats: Mapping[str, Any]
+    params: Mapping[str, Any], batch_stats: Mapping[str, Any], *, model: nnx.Module
 ) -> dict[str, np.ndarray]:
     """Returns the variables of a model as PyTorch names and lays them out, float32.
 
     `num_batches_tracked` is not among them; `load_state_dict` does without.
+
+    Args:
+        params: parameters, or something like them (gradients); all or some.
+        batch_stats: running statistics, likewise.
+        model: whose they are, or its structure: it says names and layouts.
+
+    Raises:
+        ValueError: a variable of which nobody has said how PyTorch lays it out.
     """
     flat = traverse_util.flatten_dict(params) | traverse_util.flatten_dict(batch_stats)
-    classifier = _classifier(params)
+    known = torch_layouts.tensors_of(model)
     return {
-        _name(path, classifier): _to_torch_layout(np.asarray(value, np.float32))
+        known[path].name: known[path].to_torch(np.asarray(value, np.float32))
         for path, value in flat.items()
     }
 
@@ -68,16 +72,20 @@ def from_torch(
     tensors: Mapping[str, np.ndarray],
     params: Mapping[str, Any],
     batch_stats: Mapping[str, Any],
+    *,
+    model: nnx.Module,
 ) -> tuple[dict[str, Any], dict[str, Any], Report]:
     """Returns parameters and running statistics from PyTorch's, float32, and a report.
 
     The whole backbone must be there, under one prefix. The head is taken if all of it
     is there, beside the backbone or around it, else it is left as it was initialised.
+    Embeddings of the positions in another grid are resampled.
 
     Args:
         tensors: PyTorch's name -> array in PyTorch's layout.
         params: initialised parameters; they say what is needed.
-        batch_stats: running statistics, likewise.
+        batch_stats: running statistics, likewise; {} where there are none.
+        model: whose they are, or its structure: it says names and layouts.
 
     Raises:
         ValueError: a tensor of the backbone is missing, has another shape, or there is
@@ -85,9 +93,13 @@ def from_torch(
             than once; values are not real and finite. The message has the names.
     """
     ours = traverse_util.flatten_dict({"params": params, "batch_stats": batch_stats})
-    classifier = _classifier(params)
-    paths = {_name(path[1:], classifier): path for path in ours}
-    expected = {name: _torch_shape(ours[path]) for name, path in paths.items()}
+    known = torch_layouts.tensors_of(model)
+    paths = {known[path[1:]].name: path for path in ours}
+    kinds = {name: known[path[1:]] for name, path in paths.items()}
+    expected = {
+        name: kinds[name].to_torch(np.asarray(ours[path])).shape
+        for name, path in paths.items()
+    }
     in_head = [name for name, path in paths.items() if path[1] == "head"]
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     place = _find_backbone(shapes, expected, in_head)
@@ -98,6 +110,12 @@ def from_torch(
         for name in expected
     }
 
+    tensors = dict(tensors)
+    for name, kind in kinds.items():
+        tensor = tensors.get(found[name])
+        if kind.fit and tensor is not None and tensor.shape != expected[name]:
+            tensors[found[name]] = _fitted(found[name], tensor, kind)
+            shapes[found[name]] = tensors[found[name]].shape
     faults = {
         name: fault
         for name, shape in expected.items()
@@ -114,7 +132,7 @@ def from_torch(
     )
 
     new = {
-        paths[name]: _to_our_layout(_float32(found[name], tensors[found[name]]))
+        paths[name]: kinds[name].to_ours(_float32(found[name], tensors[found[name]]))
         for name in used
     }
     variables = traverse_util.unflatten_dict(ours | new)
@@ -123,7 +141,7 @@ def from_torch(
         left_out=dict(sorted(left_out.items())),
         missing=missing,
     )
-    return variables["params"], variables["batch_stats"], report
+    return variables["params"], variables.get("batch_stats", {}), report
 
 
 def _find_backbone(
@@ -157,32 +175,15 @@ def _check_is_of_backbone(faults: list[str], unused: Collection[str]) -> None:
     )
 
 
-def _classifier(params: Mapping[str, Any]) -> str:
-    """Returns torchvision's name of the last linear layer."""
-    return "classifier" if "features" in params["backbone"] else "fc"
-
-
-def _name(path: tuple[str, ...], classifier: str) -> str:
-    part, *modules, leaf = path
-    if part == "head" and leaf == "embeddings":
-        return leaf
-    if part == "head" and not modules:
-        modules = [classifier]
-    return ".".join([*modules, _LEAVES[leaf]])
-
-
-def _to_torch_layout(x: np.ndarray) -> np.ndarray:
-    # of convolutions alone: [h, w, in, out] -> [out, in, h, w]
-    return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x
-
-
-def _to_our_layout(x: np.ndarray) -> np.ndarray:
-    # of convolutions alone: [out, in, h, w] -> [h, w, in, out]
-    return x.transpose(2, 3, 1, 0) if x.ndim == 4 else x
-
-
-def _torch_shape(ours: Any) -> torch_names.Shape:
-    return _to_torch_layout(np.asarray(ours)).shape
+def _fitted(name: str, tensor: np.ndarray, kind: torch_layouts.Tensor) -> np.ndarray:
+    """Returns a tensor of another shape as the model needs it, if there is a way."""
+    assert kind.fit is not None
+    if tensor.ndim != 3:  # told with the other shapes
+        return tensor
+    try:
+        return kind.fit(_float32(name, tensor))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _float32(name: str, tensor: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Files that a config names and a run was made with: known by content, not by path.
 
+Of a folder of timm that is the file of its tensors.
 Configs are flat here: dotted key -> value.
 """
 
@@ -10,6 +11,7 @@ from typing import Any
 from absl import logging
 
 from mlgcn_jax.data import files
+from mlgcn_jax.models import timm_folder
 from mlgcn_jax.runs import checksums
 
 # None of them is read again once the run has a checkpoint.
@@ -81,4 +83,7 @@ def _difference(
 
 def _file(config: Mapping[str, Any], key: str) -> pathlib.Path | None:
     name = config.get(key)
-    return pathlib.Path(name).expanduser() if name else None
+    if not name:
+        return None
+    path = pathlib.Path(name).expanduser()
+    return timm_folder.weights_file(path) if path.is_dir() else path

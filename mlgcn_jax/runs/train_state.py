@@ -12,7 +12,7 @@ from jaxtyping import Array, Int32
 
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import compiler
-from mlgcn_jax.models import registry
+from mlgcn_jax.models import multi_label_model, registry
 from mlgcn_jax.runs import mesh as meshes
 
 # Random draws of every kernel, once a run: LLVM at its first level takes a third to two
@@ -50,10 +50,17 @@ def model_structure(
 
     Nothing is computed: `nnx.merge(graphdef, *variables)` is the model.
     """
-    model = nnx.eval_shape(
+    model = abstract_model(config, num_labels=num_labels)
+    return nnx.graphdef(model), _variables(model)
+
+
+def abstract_model(
+    config: config_dict.ConfigDict, *, num_labels: int
+) -> multi_label_model.MultiLabelModel:
+    """Returns the model with the shapes of its variables alone."""
+    return nnx.eval_shape(
         lambda: registry.create_model(config, num_labels=num_labels, rngs=nnx.Rngs(0))
     )
-    return nnx.graphdef(model), _variables(model)
 
 
 def create_train_state(

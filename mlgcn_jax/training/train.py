@@ -6,6 +6,7 @@ import time
 
 import jax
 from absl import logging
+from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, constant_labels, dataset
 from mlgcn_jax.devices import compilation_cache
@@ -31,6 +32,7 @@ from mlgcn_jax.training import (
     profile,
     progress,
     promises,
+    tracing,
     training_batches,
     vital_signs,
 )
@@ -109,7 +111,7 @@ def _train(
 
     # --- Run folder and label graph: new, or as they were when the run stopped ---
     store = _open_store(config, folder) if processes.is_first() else None
-    step = _open_folder(config, folder, data) if processes.is_first() else None
+    step = _open_folder(config, folder, data, mesh) if processes.is_first() else None
     step = processes.agree(_NOTHING_SAVED if step is None else step)
     is_new = step == _NOTHING_SAVED
     graph, counted = label_graph.load_label_graph(folder.label_graph)
@@ -244,13 +246,17 @@ def _open_store(
 
 
 def _open_folder(
-    config: config_dict.ConfigDict, folder: run_folder.RunFolder, data: dataset.Dataset
+    config: config_dict.ConfigDict,
+    folder: run_folder.RunFolder,
+    data: dataset.Dataset,
+    mesh: Mesh,
 ) -> int | None:
     """Makes the folder of a new run; returns the step to go on from in another's."""
     step = checkpoints.latest_step(folder.checkpoints)
     if step is None:
         promises.check(config)
         graph, counted = from_dataset.create_label_graph(config.graph, data)
+        tracing.check(config, mesh, graph, num_labels=len(data.vocabulary))
         folder.create(config, data, graph, counted)
     else:
         folder.reopen(config, data)

@@ -51,11 +51,12 @@ def test_feature_map_is_that_of_torchvision(train: bool, tolerance: float):
         lambda: registry.BACKBONES["resnet50"](dtype=jnp.float32, rngs=nnx.Rngs(0))
     )
     graphdef, *abstract = nnx.split(backbone, nnx.Param, nnx.BatchStat)
+    model = nnx.Dict(backbone=backbone)
     zeros = [
         {"backbone": jax.tree.map(lambda x: np.zeros(x.shape), nnx.to_pure_dict(part))}
         for part in abstract
     ]
-    params, batch_stats, _ = torch_weights.from_torch(before, *zeros)
+    params, batch_stats, _ = torch_weights.from_torch(before, *zeros, model=model)
 
     @jax.jit
     def forward(params, batch_stats, image):
@@ -69,7 +70,7 @@ def test_feature_map_is_that_of_torchvision(train: bool, tolerance: float):
     assert feature_map.shape == (4, 2, 2, 2048)
     assert largest_difference(feature_map, expected) <= tolerance
     after = reference.tensors_of(network)
-    found = torch_weights.to_torch({"backbone": {}}, {"backbone": batch_stats})
+    found = torch_weights.to_torch({}, {"backbone": batch_stats}, model=model)
     assert len(found) == 2 * 53  # mean and variance of every norm
     for name, statistic in found.items():
         assert largest_difference(statistic, after[name]) <= tolerance, name

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import NamedTuple
 
 import configurations
 import golden_case
@@ -10,25 +11,43 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from flax import nnx
 
 from mlgcn_jax.benchmarks import torch_model
 from mlgcn_jax.models import registry, torch_weights, weight_files
 from mlgcn_jax.runs import train_state
 
 
-def zeros(config, num_labels: int) -> train_state.Variables:
-    _, abstract = train_state.model_structure(config, num_labels=num_labels)
-    return jax.tree.map(lambda x: np.zeros(x.shape, np.float32), abstract)
+class Zeros(NamedTuple):
+    """Variables that are all zero, and whose they are."""
+
+    variables: train_state.Variables
+    model: nnx.Module
+
+    def to_torch(self):
+        return torch_weights.to_torch(*self.variables, model=self.model)
+
+    def from_torch(self, tensors):
+        return torch_weights.from_torch(tensors, *self.variables, model=self.model)
 
 
-def initialised(backbone: str) -> train_state.Variables:
+def zeros(config, num_labels: int) -> Zeros:
+    graphdef, abstract = train_state.model_structure(config, num_labels=num_labels)
+    variables = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), abstract)
+    return Zeros(variables, nnx.merge(graphdef, *variables))
+
+
+def initialised(backbone: str) -> Zeros:
     """With torchvision's linear layer for the thousand classes of ImageNet."""
     config = configurations.tiny(model__backbone=backbone, model__head="linear")
     return zeros(config, 1000)
 
 
+# Of ConvNeXt we have timm's names: test_timm_parity.
 TORCHVISION = sorted(
-    name for name in registry.BACKBONES if hasattr(torchvision.models, name)
+    name
+    for name in registry.BACKBONES
+    if hasattr(torchvision.models, name) and not name.startswith("convnext")
 )
 
 
@@ -41,7 +60,7 @@ def test_names_and_shapes_are_those_of_torchvision(name: str):
         for key, value in network.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
-    ours = torch_weights.to_torch(*initialised(name))
+    ours = initialised(name).to_torch()
     assert {key: value.shape for key, value in ours.items()} == expected
 
 
@@ -50,12 +69,15 @@ def test_a_state_dict_comes_in_and_goes_out(tmp_path: pathlib.Path, suffix: str)
     torch.manual_seed(0)
     network = torchvision.models.densenet121()
     torch.save(network.state_dict(), tmp_path / f"in{suffix}")
-    params, batch_stats, report = torch_weights.from_torch(
-        weight_files.read(tmp_path / f"in{suffix}"), *initialised("densenet121")
+    start = initialised("densenet121")
+    params, batch_stats, report = start.from_torch(
+        weight_files.read(tmp_path / f"in{suffix}")
     )
     assert not report.missing
     out = tmp_path / f"out{suffix}"
-    weight_files.write(out, torch_weights.to_torch(params, batch_stats))
+    weight_files.write(
+        out, torch_weights.to_torch(params, batch_stats, model=start.model)
+    )
     again = torchvision.models.densenet121()
     again.load_state_dict(torch.load(out, weights_only=True), strict=True)
     for name, tensor in network.state_dict().items():
@@ -77,9 +99,8 @@ def test_the_checkpoint_of_a_training_script_is_read(tmp_path, wrapper: str):
     optimizer = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1}]}
     content = {wrapper: state, "epoch": 3, "arch": "x", "optimizer": optimizer}
     torch.save(content, path)
-    params, _, report = torch_weights.from_torch(
-        weight_files.read(path), *zeros(config, golden_case.NUM_LABELS)
-    )
+    start = zeros(config, golden_case.NUM_LABELS)
+    params, _, report = start.from_torch(weight_files.read(path))
     assert not report.missing
     a = f"{wrapper}.module.A"
     assert report.left_out[a] == "the run has a label graph of its own"
@@ -90,13 +111,13 @@ def test_the_checkpoint_of_a_training_script_is_read(tmp_path, wrapper: str):
 
 def test_a_checkpoint_with_an_average_beside_the_weights_is_no_guess(tmp_path):
     """As timm writes it."""
-    tensors = torch_weights.to_torch(*initialised("densenet_tiny"))
+    tensors = initialised("densenet_tiny").to_torch()
     state = {name: torch.from_numpy(x.copy()) for name, x in tensors.items()}
     path = tmp_path / "model_best.pth.tar"
     torch.save({"state_dict": state, "state_dict_ema": state, "epoch": 3}, path)
     message = r"with state_dict\.features\. and with state_dict_ema\.features\."
     with pytest.raises(ValueError, match=message):
-        torch_weights.from_torch(weight_files.read(path), *initialised("densenet_tiny"))
+        initialised("densenet_tiny").from_torch(weight_files.read(path))
 
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor:UserWarning")

@@ -18,6 +18,7 @@ class ForeignBackbone(nnx.Module):
     """
 
     tap_names = ()
+    norm_after_pooling = None
     min_image_size_px = 1  # unknown: it is tried at the size of the run
 
     def __init__(self, module: Any, name: str, *, image_size: int, rngs: nnx.Rngs):

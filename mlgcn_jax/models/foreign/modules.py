@@ -81,7 +81,7 @@ class _Linen:
             rngs=None if key is None else {"params": key},
             **_mode(self.module.__call__, train=train, key=key),
         )
-        stats = changed.get("batch_stats", {})
+        stats: Any = changed.get("batch_stats", {})
         return Applied(y, nnx.traversals.flatten_mapping(stats) or batch_stats)
 
 
@@ -159,11 +159,12 @@ def _from_linen(
             **_mode(module.__call__, train=False, key=None),
         )
     _check_holds_no_more(name, variables.keys() - _COLLECTIONS)
+    unboxed: Any = meta.unbox(variables)
     params, batch_stats = (
-        nnx.traversals.flatten_mapping(meta.unbox(dict(variables.get(part, {}))))
+        dict(nnx.traversals.flatten_mapping(unboxed.get(part, {})))
         for part in ("params", "batch_stats")
     )
-    return _Linen(module), dict(params), dict(batch_stats)
+    return _Linen(module), params, batch_stats
 
 
 def _check_holds_no_more(name: str, more: Iterable[str]) -> None:
@@ -177,7 +178,7 @@ def _check_holds_no_more(name: str, more: Iterable[str]) -> None:
 def _mode(call: Callable[..., Any], *, train: bool, key: Any) -> dict[str, Any]:
     """Returns what a call takes of how it is meant and of randomness."""
     takes = inspect.signature(call).parameters
-    given = {name: train for name in _TRAINING if name in takes}
+    given: dict[str, Any] = {name: train for name in _TRAINING if name in takes}
     given |= {name: not train for name in _INFERRING if name in takes}
     if key is not None and "key" in takes:
         given["key"] = key

@@ -33,6 +33,8 @@ class Classifiers:
         """Returns `W x` (Eq. 4), x being the pooled feature map (Eq. 3)."""
         del context
         pooled = POOLINGS[self.pooling](features.feature_map, axis=(1, 2))
+        if features.norm is not None:
+            pooled = features.norm(pooled)
         return contract.HeadOutput(self.logits(pooled))
 
     def logits(self, pooled: Float[Array, "b d"]) -> Float[Array, "b l"]:

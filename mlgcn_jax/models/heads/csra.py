@@ -6,7 +6,7 @@ average and max pooling.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from mlgcn_jax.data.options import Option
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import contract, mesh_axes
+from mlgcn_jax.models.torch_leaf import Leaf
 
 # Inverse temperatures of the heads' softmax, by the number of heads; None is the
 # maximum, which the paper writes as 99.
@@ -59,7 +60,7 @@ class Attention:
         x = mesh_axes.lay_out(features.feature_map, mesh_axes.DATA_AXIS)
         b, height, width, d = x.shape
         x = x.reshape(b, height * width, d)  # [b, h w, d]
-        logits = 0.0
+        logits = jnp.zeros(())
         for kernels, scale in zip(
             self.kernels, TEMPERATURES[len(self.kernels)], strict=True
         ):
@@ -83,6 +84,7 @@ class CSRAHead(nnx.Module):
     """A kernel a label and head; the label graph plays no part."""
 
     tap_names = ()
+    torch_leaves: ClassVar = {"kernel": Leaf("csra.weight")}
 
     def __init__(
         self,
