@@ -14,7 +14,8 @@ from mlgcn_jax.benchmarks import cases
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.learning.losses import cross_entropy
-from mlgcn_jax.models import layers, multi_label_model, torch_weights
+from mlgcn_jax.models import layers, torch_weights
+from mlgcn_jax.models.normalization import IMAGENET
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import program
@@ -63,7 +64,7 @@ def stages(case: Case) -> dict[str, jax.Array]:
         f = model.backbone.features
         mean, std = (
             jnp.asarray(values).reshape(1, 1, 1, 3)
-            for values in (multi_label_model.PIXEL_MEAN, multi_label_model.PIXEL_STD)
+            for values in (IMAGENET.mean, IMAGENET.std)
         )
         seen = {"conv0": f.conv0((image / 255.0 - mean) / std)}
         x = jax.nn.relu(f.norm0(seen["conv0"], train=False))

@@ -83,6 +83,9 @@ def test_the_page_is_that_of_the_rows():
         ({"optimizer__name": "adan"}, r"name='adan' is not known; use one of adam,"),
         ({"pad_colour": "red"}, r"pad_colour='red' is not known; use one of black"),
         ({"loss__focal__gamma": -1.0}, r"loss\.focal\.gamma=-1\.0 must be at least 0"),
+        ({"model__pixel_mean": (0.5, 0.5)}, r"pixel_mean=\(0\.5, 0\.5\) must be 3"),
+        ({"model__pixel_std": (0.2, 0.2, 0.0)}, r"must be numbers of at least 1e-06"),
+        ({"model__colour_order": "grb"}, r"'grb' is not known; use one of rgb, bgr"),
         ({"augmentation__mixup": 2.0}, r"augmentation\.mixup=2\.0 must be at most 1"),
     ],
 )

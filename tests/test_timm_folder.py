@@ -211,6 +211,11 @@ def test_a_run_starts_from_a_folder_and_takes_its_labels(
         model__head="linear",
         model__pooling="average",
     )
+    advice = r"--config\.model\.pixel_mean='\(0\.5,0\.4,0\.3\)'"
+    with pytest.raises(ValueError, match=f"trained with pixels of mean .*{advice}"):
+        initial_weights.check(folder_of_ours, config)
+    config.model.pixel_mean = (0.5, 0.4, 0.3)
+    config.model.pixel_std = (0.5, 0.25, 0.2)
     initial_weights.check(folder_of_ours, config)
     read = initial_weights._read(
         folder_of_ours,

@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import multi_label_model
 from mlgcn_jax.models.heads import gcn
+from mlgcn_jax.models.normalization import IMAGENET
 
 DENSENETS = {
     "densenet_tiny": functools.partial(
@@ -64,8 +64,8 @@ class MLGCN(nn.Module):
         num_features = densenet.classifier.in_features
         self.gc1 = GraphConvolution(graph.embeddings.shape[1], hidden_features)
         self.gc2 = GraphConvolution(hidden_features, num_features)
-        self.register_buffer("mean", _per_channel(multi_label_model.PIXEL_MEAN), False)
-        self.register_buffer("std", _per_channel(multi_label_model.PIXEL_STD), False)
+        self.register_buffer("mean", _per_channel(IMAGENET.mean), False)
+        self.register_buffer("std", _per_channel(IMAGENET.std), False)
         nodes = torch.from_numpy(np.asarray(graph.embeddings))
         self.register_buffer("nodes", nodes, False)
         self.register_buffer("adjacency", dense_adjacency(graph), False)

@@ -22,7 +22,7 @@ class Option:
         choices: of a string; (): any.
     """
 
-    default: bool | int | float | str | tuple[str, ...] | dict[str, Any]
+    default: bool | int | float | str | tuple[Any, ...] | dict[str, Any]
     meaning: str
     least: int | float = -math.inf
     most: int | float = math.inf
@@ -34,9 +34,7 @@ class Option:
             if not isinstance(value, bool):
                 raise ValueError(f"{name}={value!r} must be True or False")
         elif isinstance(self.default, tuple):
-            is_list = isinstance(value, (list, tuple))
-            if not is_list or not all(isinstance(x, str) for x in value):
-                raise ValueError(f"{name}={value!r} must be a list of strings")
+            self._check_list(name, value, count=len(self.default))
         elif isinstance(self.default, dict):
             return
         elif isinstance(self.default, str):
@@ -55,6 +53,24 @@ class Option:
             raise ValueError(f"{name}={value} must be at least {self.least}")
         elif value > self.most:
             raise ValueError(f"{name}={value} must be at most {self.most}")
+
+    def _check_list(self, name: str, value: Any, *, count: int) -> None:
+        """An empty default is of strings, another of as many numbers as it has."""
+        is_list = isinstance(value, (list, tuple))
+        if not count:
+            if not is_list or not all(isinstance(x, str) for x in value):
+                raise ValueError(f"{name}={value!r} must be a list of strings")
+            return
+        if not is_list or len(value) != count:
+            raise ValueError(f"{name}={value!r} must be {count} numbers")
+        for x in value:
+            if isinstance(x, bool) or not isinstance(x, (int, float)):
+                raise ValueError(f"{name}={value!r} must be {count} numbers")
+            if not self.least <= x <= self.most:  # NaN fails too
+                raise ValueError(
+                    f"{name}={value!r} must be numbers of at least {self.least} and at "
+                    f"most {self.most}"
+                )
 
 
 def resolve(options: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from mlgcn_jax.models import (
     densenet,
     densenet_folded,
     multi_label_model,
+    normalization,
     resnet,
     resnet_folded,
 )
@@ -51,11 +52,15 @@ class FoldedFeatures:
         backbone: normalised image -> features, see `fold_backbone`.
         norm: of a pooled feature map; None: there is none.
         tap_names: of the taps that the scorer reads.
+        normalize: what images are normalised by.
     """
 
     backbone: Callable[[Float[Array, "b h w 3"]], contract.ImageFeatures]
     norm: Any
     tap_names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    normalize: normalization.Normalization = dataclasses.field(
+        metadata={"static": True}
+    )
 
     def __call__(self, image: UInt8[Array, "b h w 3"]) -> contract.ImageFeatures:
         """Returns the features, the map float32.
@@ -74,7 +79,7 @@ class FoldedFeatures:
         return features._replace(norm=self.norm)
 
     def _of(self, image: UInt8[Array, "b h w 3"]) -> contract.ImageFeatures:
-        features = self.backbone(multi_label_model.normalize(image))
+        features = self.backbone(self.normalize(image))
         return contract.select(features, self.tap_names)
 
 
@@ -101,6 +106,7 @@ def fold(
         fold_backbone(model.backbone),
         model.backbone.norm_after_pooling,
         model.head.tap_names,
+        model.normalize,
     )
     return FoldedModel(features, model.scorer(graph))
 

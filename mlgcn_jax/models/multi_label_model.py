@@ -1,29 +1,23 @@
 """The whole model: backbone and head (Fig. 2 of the paper)."""
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key, UInt8
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import contract
-
-# Channel statistics of ImageNet, which pretrained backbones expect; pixels in 0..1.
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
-
-
-def normalize(image: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-    """Returns pixels as pretrained backbones expect them, float32."""
-    mean = jnp.asarray(PIXEL_MEAN)[None, None, None, :]
-    std = jnp.asarray(PIXEL_STD)[None, None, None, :]
-    return (image.astype(jnp.float32) / 255.0 - mean) / std
+from mlgcn_jax.models import contract, normalization
 
 
 class MultiLabelModel(nnx.Module):
     """Image and label graph -> logits."""
 
-    def __init__(self, backbone: contract.Backbone, head: contract.Head):
-        """Joins a backbone and a head.
+    def __init__(
+        self,
+        backbone: contract.Backbone,
+        head: contract.Head,
+        *,
+        normalize: normalization.Normalization,
+    ):
+        """Joins a backbone, what its images are normalised by, and a head.
 
         Raises:
             ValueError: the head reads what the backbone does not hand out.
@@ -36,6 +30,7 @@ class MultiLabelModel(nnx.Module):
             )
         self.backbone = backbone
         self.head = head
+        self.normalize = nnx.static(normalize)
 
     def check_image_size(self, image_size: int) -> None:
         """Raises ValueError where images with such a side leave no feature map."""
@@ -59,7 +54,7 @@ class MultiLabelModel(nnx.Module):
             ValueError: the image is smaller than the backbone can take.
         """
         self.check_image_size(min(image.shape[1:3]))
-        features = self.backbone(normalize(image), train=train, key=key)
+        features = self.backbone(self.normalize(image), train=train, key=key)
         features = contract.select(features, self.head.tap_names)
         return features._replace(norm=self.backbone.norm_after_pooling)
 

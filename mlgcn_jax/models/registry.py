@@ -15,6 +15,7 @@ from mlgcn_jax.models import (
     convnext,
     densenet,
     multi_label_model,
+    normalization,
     resnet,
     vit,
 )
@@ -90,7 +91,15 @@ def create_model(
     _find(classifiers.POOLINGS, config.model.pooling, "config.model.pooling")
     backbone = _create_backbone(config, rngs)
     head = _create_head(config, backbone, num_labels=num_labels, rngs=rngs)
-    model = multi_label_model.MultiLabelModel(backbone, head)
+    model = multi_label_model.MultiLabelModel(
+        backbone,
+        head,
+        normalize=normalization.Normalization(
+            tuple(config.model.pixel_mean),
+            tuple(config.model.pixel_std),
+            config.model.colour_order,
+        ),
+    )
     model.check_image_size(config.image_size)
     return model
 

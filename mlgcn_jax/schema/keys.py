@@ -13,6 +13,7 @@ from mlgcn_jax.data.options import Option
 from mlgcn_jax.learning import optimizer
 from mlgcn_jax.learning.augmentations import registry as augmentations
 from mlgcn_jax.learning.losses import registry as losses
+from mlgcn_jax.models import normalization
 from mlgcn_jax.models import registry as models
 
 _INT32 = 2**31 - 1  # what counts on a device has this type
@@ -167,6 +168,24 @@ KEYS: dict[str, Key] = {
     ),
     "model.backbone_options": Key(
         Option({}, "arguments of its constructor, by name"), before={}
+    ),
+    "model.pixel_mean": Key(
+        Option(
+            normalization.IMAGENET.mean,
+            "of each channel, pixels in 0 to 1, in the backbone's order of colours; "
+            "what its initial weights were trained with",
+            -1000,
+            1000,
+        ),
+        before=normalization.IMAGENET.mean,
+    ),
+    "model.pixel_std": Key(
+        Option(normalization.IMAGENET.std, "likewise", 1e-6, 1000),
+        before=normalization.IMAGENET.std,
+    ),
+    "model.colour_order": Key(
+        Option("rgb", "in which the backbone sees colours", choices=("rgb", "bgr")),
+        before="rgb",
     ),
     "model.drop_path_rate": Key(
         Option(

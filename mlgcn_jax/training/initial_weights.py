@@ -133,6 +133,7 @@ def _read(
     if path.is_dir():
         folder = timm_folder.read_folder(path)
         _check_architecture(path, folder, config)
+        _check_normalization(path, folder, config)
         tensors = folder.tensors
     else:
         tensors = weight_files.read(path)
@@ -194,6 +195,21 @@ def _with_our_labels(
     if not rows.names:
         return folder.tensors, []
     return {**folder.tensors, weight: rows.weight, bias: rows.bias}, rows.names
+
+
+def _check_normalization(
+    path: pathlib.Path, folder: timm_folder.TimmFolder, config: config_dict.ConfigDict
+) -> None:
+    """Raises ValueError where a run would see pixels otherwise than the folder did."""
+    theirs = folder.mean, folder.std
+    ours = tuple(config.model.pixel_mean), tuple(config.model.pixel_std)
+    if not np.allclose(theirs, ours, atol=1e-3):
+        mean, std = (",".join(map(str, x)) for x in theirs)
+        raise ValueError(
+            f"config.initial_weights={path} was trained with pixels of mean {mean} and "
+            f"std {std}, and config.model.pixel_mean and pixel_std say otherwise; use "
+            f"--config.model.pixel_mean='({mean})' --config.model.pixel_std='({std})'"
+        )
 
 
 def _backbone_of(
