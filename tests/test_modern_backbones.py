@@ -1,14 +1,18 @@
 """ConvNeXt and ViT: what they drop, hand out, compute again and refuse. Torch-free."""
 
 import bare_models
+import configurations
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import train_steps
 from flax import nnx
 
 from mlgcn_jax.devices import target_platform
+from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.models import block_layers, convnext, cpu_forms, registry, vit
+from mlgcn_jax.runs import mesh as meshes
 
 NAMES = ("convnext_test", "vit_test_patch16")
 
@@ -231,3 +235,28 @@ def test_positions_of_the_same_grid_stay_and_others_are_told():
     np.testing.assert_allclose(same, positions, atol=1e-6)
     with pytest.raises(ValueError, match="17 position embeddings are not those of a"):
         vit.resample_positions(positions, (4, 4), num_others=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_trains_it_with_drop_path_and_infers(name: str):
+    config = configurations.tiny(
+        model__backbone=name, model__drop_path_rate=0.3, model__pooling="average"
+    )
+    mesh = meshes.arrange(jax.devices()[:1], label_shards=1)
+    case = train_steps.Case(config, mesh, num_labels=3)
+    state, history = case.train(2)
+    again, _ = case.train(2)
+    jax.tree.map(np.testing.assert_array_equal, state.variables, again.variables)
+    assert np.isfinite([step["loss"] for step in history]).all()
+    graphdef, graph = case.program().graphdef, case.graph_on_devices()
+    scorer = scoring.Scorer(graphdef, mesh, image_size=32, batch_size=8)
+    scorer.load(state.variables, graph)
+    image = case.batch(5)["image"]
+
+    @jax.jit
+    def plain(variables, image):
+        model = nnx.merge(graphdef, *variables)
+        return jax.nn.sigmoid(model(image, graph, train=False))
+
+    expected = plain(state.variables, jnp.asarray(image))
+    np.testing.assert_allclose(scorer(image), expected, rtol=0, atol=1e-5)

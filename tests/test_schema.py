@@ -127,6 +127,13 @@ def test_an_option_of_what_is_not_chosen_is_refused(overrides, message):
         promises.check(configurations.tiny("data", **overrides))
 
 
+def test_arguments_of_a_function_of_others_are_refused_where_there_is_none():
+    config = configurations.tiny("data")
+    config.loss.options.power = 2.0
+    with pytest.raises(ValueError, match=r"loss\.options=.*power.* has no effect"):
+        promises.check(config)
+
+
 def test_an_option_of_what_is_chosen_is_not():
     promises.check(
         configurations.tiny("data", loss__name="focal", loss__focal__gamma=3.0)

@@ -75,8 +75,8 @@ def depthwise_convolution(
 ) -> Float[Array, "b h w c"]:
     """Returns the convolution of each channel by itself, zero padding of (k - 1) / 2.
 
-    XLA's own takes many times as long on two cores, and its gradient more so: 290 and
-    800 ms against about 10 and 25 (2 maps of 56 x 56 x 96, k = 7).
+    XLA's own takes 2.8 times as long on two cores, in one run of both that were not
+    quiet (2 maps of 56 x 56 x 96, k = 7: 112 and 40 ms), and its gradient more so.
     """
     return _depthwise(x, kernel)
 

@@ -10,6 +10,7 @@ from absl import logging
 
 from mlgcn_jax.data import config_dict, dataset
 from mlgcn_jax.learning.augmentations import registry as augmentations
+from mlgcn_jax.models import construction
 from mlgcn_jax.schema import keys
 from mlgcn_jax.training import training_batches
 
@@ -63,6 +64,12 @@ def check(config: config_dict.ConfigDict) -> None:
 
 def _check_sections(config: config_dict.ConfigDict) -> None:
     """Raises ValueError where an option is set of what is not chosen."""
+    if config.loss.options and not construction.is_foreign(config.loss.name):
+        raise ValueError(
+            f"config.loss.options={config.loss.options.to_dict()} has no effect with "
+            f"config.loss.name={config.loss.name!r}, whose options are config.loss."
+            f"{config.loss.name}.*"
+        )
     for choice in ("model.head", "loss.name", "optimizer.name"):
         section = choice.split(".")[0]
         chosen = operator.attrgetter(choice)(config)

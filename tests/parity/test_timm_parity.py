@@ -82,7 +82,6 @@ def test_every_backbone_of_timm_is_in_the_registry():
     assert registry.BACKBONES.keys() - timm_folder.MODELS.keys() == {"densenet_tiny"}
 
 
-# Measured: at most 3e-6 of the largest value.
 @pytest.mark.parametrize(
     ("backbone", "size"),
     [
