@@ -134,6 +134,22 @@ def test_arguments_of_a_function_of_others_are_refused_where_there_is_none():
         promises.check(config)
 
 
+def test_options_of_others_have_their_defaults_again():
+    """So that one config serves rows with other heads (`mlgcn compare`)."""
+    config = configurations.tiny(
+        "data",
+        model__csra__num_heads=2,
+        loss__name="focal",
+        loss__focal__gamma=3.0,
+        optimizer__sgd__nesterov=True,
+    )
+    configs.reset_of_others(config)
+    assert config.model.csra.num_heads == 1
+    assert config.loss.focal.gamma == 3.0  # chosen
+    assert config.optimizer.sgd.nesterov is False
+    promises.check(config)
+
+
 def test_an_option_of_what_is_chosen_is_not():
     promises.check(
         configurations.tiny("data", loss__name="focal", loss__focal__gamma=3.0)

@@ -118,6 +118,7 @@ def _config_of(
     config = base.copy_and_resolve_references()
     config.model.backbone, config.model.head, config.model.pooling = names
     config.seed = seed
+    configs.reset_of_others(config)  # what a head of another row has
     configs.check(config)
     try:
         train_state.model_structure(config, num_labels=1)

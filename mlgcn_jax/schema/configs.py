@@ -1,8 +1,8 @@
 """Configs by the rows of `keys`: the default, a checked one, that of an older run."""
 
 import operator
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import ml_collections
 
@@ -49,6 +49,42 @@ def upgrade(written: Mapping[str, Any]) -> config_dict.ConfigDict:
     before = {name: key.before for name, key in keys.KEYS.items() if key.is_added}
     filled = _filled(_nested(before), _with_tuples(written))
     return ml_collections.ConfigDict(filled).lock()
+
+
+class OfOther(NamedTuple):
+    """An option of what a config does not choose.
+
+    Attributes:
+        name: its key.
+        default: its default.
+        choice: the key that chooses.
+        chosen: what it chooses.
+        owner: what has the option.
+    """
+
+    name: str
+    default: Any
+    choice: str
+    chosen: str
+    owner: str
+
+
+def of_others(config: config_dict.ConfigDict) -> Iterator[OfOther]:
+    """Yields the options of heads, losses and optimisers that are not the chosen."""
+    for choice in ("model.head", "loss.name", "optimizer.name"):
+        chosen = operator.attrgetter(choice)(config)
+        section, _ = choice.split(".")
+        for name, key in keys.KEYS.items():
+            of, *owner = name.split(".")[:-1] or [""]
+            if of == section and owner and owner != [chosen]:
+                yield OfOther(name, key.option.default, choice, chosen, *owner)
+
+
+def reset_of_others(config: config_dict.ConfigDict) -> None:
+    """Gives their defaults to the options of what is not chosen."""
+    for row in of_others(config):
+        *sections, last = row.name.split(".")
+        operator.attrgetter(".".join(sections))(config)[last] = row.default
 
 
 def may_change(name: str) -> bool:

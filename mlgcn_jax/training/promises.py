@@ -11,7 +11,7 @@ from absl import logging
 from mlgcn_jax.data import config_dict, dataset
 from mlgcn_jax.learning.augmentations import registry as augmentations
 from mlgcn_jax.models import construction
-from mlgcn_jax.schema import keys
+from mlgcn_jax.schema import configs
 from mlgcn_jax.training import training_batches
 
 _DEFAULT_WARMUP_EPOCHS = 1.0  # of configs/default.py, whose schedule has no warm-up
@@ -70,21 +70,14 @@ def _check_sections(config: config_dict.ConfigDict) -> None:
             f"config.loss.name={config.loss.name!r}, whose options are config.loss."
             f"{config.loss.name}.*"
         )
-    for choice in ("model.head", "loss.name", "optimizer.name"):
-        section = choice.split(".")[0]
-        chosen = operator.attrgetter(choice)(config)
-        for name, key in keys.KEYS.items():
-            of_section, _, rest = name.partition(".")
-            of, _, option = rest.partition(".")
-            if of_section != section or not option or of == chosen:
-                continue
-            value = operator.attrgetter(name)(config)
-            if value != key.option.default:
-                raise ValueError(
-                    f"config.{name}={value} has no effect with "
-                    f"config.{choice}={chosen!r}; use {choice}={of!r}, or leave the "
-                    "option out"
-                )
+    for row in configs.of_others(config):
+        value = operator.attrgetter(row.name)(config)
+        if value != row.default:
+            raise ValueError(
+                f"config.{row.name}={value} has no effect with config.{row.choice}="
+                f"{row.chosen!r}; use {row.choice}={row.owner!r}, or leave the option "
+                "out"
+            )
 
 
 def tell(config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
