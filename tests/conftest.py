@@ -52,3 +52,17 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     crawl = crawl_folders.make_crawl_folder(folder / "crawl", num_works=60)
     crawl_folders.build_dataset(crawl, folder / "built")
     return folder / "built"
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """Runs take the first device alone: of a batch of one, or of a large model."""
+    from mlgcn_jax.runs import mesh as meshes  # not before its types are checked
+
+    first = jax.devices()[:1]
+    for create in ("create_mesh", "create_local_mesh"):
+        monkeypatch.setattr(
+            meshes,
+            create,
+            lambda *, label_shards=1: meshes.arrange(first, label_shards=label_shards),
+        )

@@ -7,13 +7,11 @@ is the largest image: its maps fill hundreds of gigabytes.
 import operator
 
 import configurations
-import jax
 import pytest
 from run_logs import curves
 
 from configs import default
 from mlgcn_jax.data import dataset
-from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.schema import configs
 from mlgcn_jax.training import train
 
@@ -107,18 +105,6 @@ def numbers() -> set[str]:
 def test_no_number_is_left_out():
     assert set(LOWEST) == numbers()
     assert {*HIGHEST, *REFUSED, *DIVERGING, *NOT_TRIED} == numbers()
-
-
-@pytest.fixture
-def one_device(monkeypatch):
-    """The others could not share a batch of one."""
-    first = jax.devices()[:1]
-    for create in ("create_mesh", "create_local_mesh"):
-        monkeypatch.setattr(
-            meshes,
-            create,
-            lambda *, label_shards=1: meshes.arrange(first, label_shards=label_shards),
-        )
 
 
 def test_the_lowest_run(data_dir, tmp_path, one_device):

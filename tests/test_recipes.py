@@ -127,7 +127,7 @@ def test_toys_of_all_kinds_train_together(toys, data_dir, tmp_path):
         ({"model__head": "toys:OfAnotherShape"}, r"training step .* float32\[24, "),
         ({"model__backbone": "toys:OnlyInTraining"}, "where inference is traced"),
         ({"model__backbone": "densenet_tiny"}, r"reads \['first'\] of the backbone"),
-        ({"loss__name": "toys:nothing"}, "'nothing'"),
+        ({"loss__name": "toys:nothing"}, r"toys\.py\) has no nothing"),
     ],
 )
 def test_what_cannot_work_leaves_no_run(toys, data_dir, tmp_path, overrides, message):

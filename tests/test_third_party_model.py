@@ -42,18 +42,6 @@ def their_habits():
         yield
 
 
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-    """Eleven million parameters on each of eight would be slow here."""
-    first = jax.devices()[:1]
-    for create in ("create_mesh", "create_local_mesh"):
-        monkeypatch.setattr(
-            meshes,
-            create,
-            lambda *, label_shards=1: meshes.arrange(first, label_shards=label_shards),
-        )
-
-
 def stop_after(patch: pytest.MonkeyPatch, num_steps: int) -> None:
     """A signal in the middle of an epoch."""
     add = progress.Progress.add
@@ -67,7 +55,9 @@ def stop_after(patch: pytest.MonkeyPatch, num_steps: int) -> None:
     patch.setattr(progress.Progress, "add", add_and_be_stopped)
 
 
-def test_it_trains_resumes_bitwise_evaluates_and_predicts(config, data_dir, tmp_path):
+def test_it_trains_resumes_bitwise_evaluates_and_predicts(
+    config, data_dir, tmp_path, one_device
+):
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     assert train.train_and_evaluate(config, whole) is None
     with pytest.MonkeyPatch.context() as patch:

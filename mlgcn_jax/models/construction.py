@@ -2,31 +2,9 @@
 
 import contextlib
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-
-
-def is_foreign(name: str) -> bool:
-    """Returns whether a name is `package.module:Class`, and none of a registry."""
-    return ":" in name
-
-
-def find(name: str, named: str) -> Any:
-    """Returns what `package.module:Class` names.
-
-    Raises:
-        ValueError: it cannot be imported, or the module has no such name.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever that module does when it is imported
-        raise ValueError(
-            f"{named} cannot be imported: {said(error)}; give "
-            "package.module:Class of a package that is installed here"
-        ) from error
 
 
 def call_with(

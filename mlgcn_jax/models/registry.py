@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mlgcn_jax.data import config_dict
+from mlgcn_jax.data import config_dict, foreign_names
 from mlgcn_jax.models import (
     construction,
     contract,
@@ -120,7 +120,7 @@ def _create_backbone(
         options["remat"] = True
     if config.model.drop_path_rate:
         options["drop_path_rate"] = config.model.drop_path_rate
-    if not construction.is_foreign(name):
+    if not foreign_names.is_foreign(name):
         create = _find(BACKBONES, name, "config.model.backbone")
         return construction.call_with(create, supplied, options, named)
     module = _make_foreign(name, named, supplied, options)
@@ -150,7 +150,7 @@ def _create_head(
         "rngs": rngs,
     }
     options = dict(config.model.head_options)
-    if not construction.is_foreign(name):
+    if not foreign_names.is_foreign(name):
         create = _find(HEADS, name, "config.model.head")
         options |= config.model.get(name, {})
         return construction.call_with(create, supplied, options, named)
@@ -176,9 +176,7 @@ def _create_head(
 def _make_foreign(
     name: str, named: str, supplied: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Any:
-    make = construction.find(name, named)
-    if not callable(make):
-        raise ValueError(f"{named} is a {type(make).__name__}, expected a class")
+    make = foreign_names.find(name, named)
     with construction.refused(named, "where it is made"):
         return construction.call_with(make, supplied, options, named)
 

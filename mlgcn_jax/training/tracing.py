@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import config_dict
+from mlgcn_jax.data import config_dict, foreign_names
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import construction, inference
 from mlgcn_jax.runs import train_state
@@ -30,7 +30,7 @@ def check(
     """
     graphdef, variables = train_state.model_structure(config, num_labels=num_labels)
     names = (config.model.backbone, config.model.head, config.loss.name)
-    others = [name for name in names if construction.is_foreign(name)]
+    others = [name for name in names if foreign_names.is_foreign(name)]
     others += config.augmentation.foreign
     if not others:
         return

@@ -1,6 +1,5 @@
 """Augmentations of other packages, named in a config as `package.module:function`."""
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mlgcn_jax.data import foreign_names
 from mlgcn_jax.learning.augmentations import contract
 
 
@@ -18,7 +18,7 @@ def load(name: str) -> contract.Augmentation:
         ValueError: it is not there, takes other arguments, fails, or returns something
             else than a batch of the same shapes and types.
     """
-    function = _find(name)
+    function = foreign_names.find(name, f"augmentation {name!r}")
     _check_signature(name, function)
     batch = {
         "image": jax.ShapeDtypeStruct((4, 32, 32, 3), jnp.uint8),
@@ -39,29 +39,6 @@ def load(name: str) -> contract.Augmentation:
             f"augmentation {name} makes {found} of {expected}; it must return a batch "
             "of the same keys, shapes and types"
         )
-    return function
-
-
-def _find(name: str) -> Callable[..., Any]:
-    module_name, colon, function_name = name.partition(":")
-    if not (module_name and colon and function_name):
-        raise ValueError(f"augmentation {name!r} must be named package.module:function")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever foreign code raises when it is imported
-        raise ValueError(
-            f"augmentation {name}: module {module_name} cannot be imported "
-            f"({type(error).__name__}: {error}); install it, or put its folder on "
-            "PYTHONPATH"
-        ) from error
-    function = getattr(module, function_name, None)
-    if function is None:
-        raise ValueError(
-            f"augmentation {name}: module {module_name} ({module.__file__}) has no "
-            f"{function_name}"
-        )
-    if not callable(function):
-        raise ValueError(f"augmentation {name} is {function!r} and no function")
     return function
 
 

@@ -1,7 +1,6 @@
 """A loss from elsewhere: `package.module:function`, checked before a run uses it."""
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mlgcn_jax.data import foreign_names
 from mlgcn_jax.learning.losses import contract
 
 _SIGNATURE = "(logits [b l], labels [b l], weights [b l] | None, epoch) -> [b]"
@@ -29,33 +29,11 @@ def load(name: str, options: Mapping[str, Any], *, num_labels: int) -> contract.
         ValueError: the name leads to no function, or it is not a loss; the message says
             which, and the error of the foreign code is its cause.
     """
-    function = _find(name)
+    function = foreign_names.find(name, f"loss {name!r}")
     loss = functools.partial(function, **options)
     _check_arguments(name, function, options)
     _check_value(name, loss, num_labels)
     return loss
-
-
-def _find(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a foreign module raises
-        raise ValueError(
-            f"loss {name!r}: {module_name!r} does not import ({error!r}); is its "
-            "folder on PYTHONPATH?"
-        ) from error
-    function = getattr(module, function_name, None)
-    if function is None:
-        raise ValueError(
-            f"loss {name!r}: there is no {function_name!r} in {module_name!r}"
-        )
-    if not callable(function):
-        raise ValueError(
-            f"loss {name!r} is of type {type(function).__name__}; it must be a "
-            f"function {_SIGNATURE}"
-        )
-    return function
 
 
 def _check_arguments(
