@@ -38,9 +38,12 @@ if [[ -n $wheels ]]; then wheels=$(cd "$wheels" && pwd); fi
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [[ -n $wheels ]]; then
-  python3 -m venv --system-site-packages "$out/environment"
-  "$out/environment/bin/python" -m pip install --quiet --no-index --no-deps "$wheels"/*.whl
-  python=$out/environment/bin/python
+  # Beside what that Python has: an environment made of it would see none of its
+  # packages where it is one itself.
+  python=$(command -v python3)
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile \
+    --target "$out/packages" "$wheels"/*.whl
+  export PYTHONPATH=$out/packages${PYTHONPATH:+:$PYTHONPATH}
 elif [[ $device == cpu ]]; then
   python=$(command -v python)
 else
