@@ -45,9 +45,9 @@ def main(argv: list[str]) -> None:
     num_labels = _NUM_LABELS.value
     num_edges = num_labels * min(num_labels - 1, 40)
     sizes = dataset_sizes.assumed(num_labels=num_labels, num_edges=num_edges)
-    platform = topology.chip.platform
-    lowered = steps.lower(config, mesh, sizes, platform=platform).step
-    options = {"xla_gpu_autotune_level": 0} if platform == "gpu" else None
+    lowered = steps.lower(config, mesh, sizes).step
+    on_gpus = topology.chip.platform == "gpu"
+    options = {"xla_gpu_autotune_level": 0} if on_gpus else None
     hlo = lowered.compile(compiler_options=options).as_text()
     found = in_program(hlo)
     print(

@@ -14,7 +14,7 @@ from mlgcn_jax.benchmarks import cases
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.learning.losses import cross_entropy
-from mlgcn_jax.models import layers, torch_weights
+from mlgcn_jax.models import forms, layers, torch_weights
 from mlgcn_jax.models.normalization import IMAGENET
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
@@ -35,7 +35,9 @@ def make_case(backbone: str, batch: cases.Batch, weights=None) -> Case:
     """Weights by PyTorch's names; drawn as the goldens' where none are given."""
     config = golden_case.make_config(backbone)
     graphdef, abstract = train_state.model_structure(
-        config, num_labels=golden_case.NUM_LABELS
+        config,
+        num_labels=golden_case.NUM_LABELS,
+        form=forms.of_platform(jax.default_backend()),
     )
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
     model = nnx.merge(graphdef, *zeros)

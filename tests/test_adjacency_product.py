@@ -13,7 +13,6 @@ import scipy.sparse
 from jax.sharding import PartitionSpec
 from train_steps import Case
 
-from mlgcn_jax.devices import target_platform
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import adjacency_product, mesh_axes
@@ -190,31 +189,30 @@ def test_messages_are_never_written_out():
 EMBEDDINGS = ["cooccurrence", "one_hot", "learned"]
 
 
-def lower_step(embedding: str, num_labels: int, platform: str) -> jax.stages.Lowered:
+def lower_step(embedding: str, num_labels: int) -> jax.stages.Lowered:
     case = Case(
         configurations.tiny(graph__embedding=embedding),
         meshes.create_mesh(),
         num_labels,
     )
-    with target_platform.tracing_for(platform):
-        return case.lower()
+    return case.lower()
 
 
 @pytest.mark.parametrize("num_labels", [24, 200])  # a dense product, rows of edges
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 def test_the_step_scatters_no_floats(embedding, num_labels, monkeypatch):
-    lowered = lower_step(embedding, num_labels, "cpu")
+    lowered = lower_step(embedding, num_labels)
     assert float_scatters.in_program(lowered.as_text("hlo")) == []
     monkeypatch.setattr(adjacency_product, "multiply", plain_form.multiply)
-    lowered = lower_step(embedding, num_labels, "cpu")
+    lowered = lower_step(embedding, num_labels)
     assert float_scatters.in_program(lowered.as_text("hlo"))
 
 
 def test_the_compiled_step_scatters_no_floats(monkeypatch):
-    compiled = lower_step("learned", 200, "cpu").compile()
+    compiled = lower_step("learned", 200).compile()
     assert float_scatters.in_program(compiled.as_text()) == []
     monkeypatch.setattr(adjacency_product, "multiply", plain_form.multiply)
-    compiled = lower_step("learned", 200, "cpu").compile()
+    compiled = lower_step("learned", 200).compile()
     assert float_scatters.in_program(compiled.as_text())
 
 
@@ -236,9 +234,8 @@ def test_no_step_for_a_gpu_scatters_floats(backbone, dtype):
         accumulation_steps=2,
         batch_size=16,
     )
-    case = Case(config, meshes.create_mesh(), 200)
-    with target_platform.tracing_for("gpu"):
-        assert float_scatters.in_program(case.lower().as_text("hlo")) == []
+    case = Case(config, meshes.create_mesh(), 200, form="gpu")
+    assert float_scatters.in_program(case.lower().as_text("hlo")) == []
 
 
 def test_validation_scatters_no_floats():

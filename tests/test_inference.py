@@ -8,16 +8,16 @@ from flax import nnx
 
 from mlgcn_jax.benchmarks import cases
 from mlgcn_jax.evaluation import scoring
-from mlgcn_jax.models import inference
+from mlgcn_jax.models import forms, inference
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 
 
-def make_model(**overrides):
+def make_model(form: forms.Form = "cpu", **overrides):
     """A model whose every norm does something: random statistics, scale and bias."""
     config = configurations.tiny(**overrides)
     graphdef, abstract = train_state.model_structure(
-        config, num_labels=cases.NUM_LABELS
+        config, num_labels=cases.NUM_LABELS, form=form
     )
     rng = np.random.default_rng(0)
 
@@ -51,6 +51,9 @@ def plain_scores(graphdef, variables, graph, image):
         {"model__backbone": "densenet121"},
         {"model__backbone": "resnet50"},
         {"model__pooling": "average", "model__head": "linear"},
+        {"form": "plain"},
+        {"form": "gpu"},
+        {"form": "plain", "model__backbone": "resnet50"},
     ],
     ids=lambda overrides: "-".join(overrides.values()),
 )

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import train_steps
 from command_line import mlgcn
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mlgcn_jax.data import dataset
-from mlgcn_jax.devices import target_platform
 from mlgcn_jax.graph import from_dataset
 from mlgcn_jax.planning import (
     chips,
@@ -202,7 +202,7 @@ def test_the_head_of_many_labels_needs_more():
         config = configurations.tiny(batch_size=8)
         sizes = dataset_sizes.assumed(num_labels=num_labels)
         mesh = meshes.create_mesh()
-        compiled = steps.compile_step(config, mesh, sizes, platform="cpu")
+        compiled = steps.compile_step(config, mesh, sizes)
         return compiled.memory.head_temporaries
 
     assert of_head(500) > 20 * of_head(6)
@@ -267,18 +267,13 @@ def test_the_largest_batch_is_compiled(monkeypatch):
     assert found["assumptions"]["batch_size"] == 8
 
 
-def test_a_plan_takes_the_form_of_its_platform():
+@pytest.mark.parametrize("form", ["plain", "gpu", None])
+def test_a_program_is_written_in_its_form(form):
     """On CPUs 1x1 convolutions are products, and so are the gradients of blocks."""
-
-    def count_convolutions() -> int:
-        lowered = steps.lower(
-            configurations.tiny(), meshes.create_mesh(), SIZES, platform="tpu"
-        )
-        return lowered.step.as_text().count("stablehlo.convolution")
-
+    case = train_steps.Case(configurations.tiny(), meshes.create_mesh(), 6, form)
+    found = case.lower().as_text().count("stablehlo.convolution")
     # Stem, four dense layers of two, a transition; forward and kernels' gradients.
-    assert count_convolutions() >= 2 * (1 + 4 * 2 + 1)
-    assert target_platform.target_platform() == "cpu"
+    assert (found >= 2 * (1 + 4 * 2 + 1)) == (form is not None)
 
 
 def test_a_batch_that_chips_cannot_share_is_an_error():

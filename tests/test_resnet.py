@@ -28,12 +28,14 @@ def plain_resnet(params, x, *, block_sizes):
     return x
 
 
-def test_training_forward_and_gradient_agree_with_the_plain_form():
+@pytest.mark.parametrize("form", ["plain", "cpu", "gpu"])
+def test_training_forward_and_gradient_agree_with_the_plain_form(form):
     block_sizes = (1, 2)
     model = resnet.ResNet(
         block_sizes=block_sizes,
         num_init_features=4,
         dtype=jnp.float32,
+        form=form,
         rngs=nnx.Rngs(0),
     )
     assert model.num_features == 32
@@ -48,7 +50,7 @@ def test_a_shortcut_has_parameters_only_where_shapes_differ():
     rngs = nnx.Rngs(0)
     for in_features, stride, projected in ((16, 1, False), (16, 2, True), (4, 1, True)):
         block = resnet.Bottleneck(
-            in_features, 4, stride=stride, dtype=jnp.float32, rngs=rngs
+            in_features, 4, stride=stride, dtype=jnp.float32, form="plain", rngs=rngs
         )
         assert (block.downsample is not None) == projected
 

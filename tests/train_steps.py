@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mlgcn_jax.graph import label_graph
+from mlgcn_jax.models import forms
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import program
@@ -20,10 +21,15 @@ class Case(NamedTuple):
     config: ml_collections.ConfigDict
     mesh: Mesh
     num_labels: int
+    form: forms.Form | None = None
 
     def program(self) -> program.Program:
         return program.create_program(
-            self.config, self.mesh, num_labels=self.num_labels, num_steps=100
+            self.config,
+            self.mesh,
+            num_labels=self.num_labels,
+            num_steps=100,
+            form=self.form,
         )
 
     def batch(self, seed: int = 0) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from mlgcn_jax.benchmarks import cases, jax_mesh, tasks, traces, trials
 from mlgcn_jax.data import dataset, input_pipeline
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.evaluation import scoring
+from mlgcn_jax.models import forms
 from mlgcn_jax.models.heads import gcn
 from mlgcn_jax.planning import costs, dataset_sizes, steps
 from mlgcn_jax.runs import mesh as meshes
@@ -28,11 +30,19 @@ _USABLE = 0.95
 class _Training:
     """A program with a batch and a label graph on the device."""
 
-    def __init__(self, batch_size: int, image_size: int, **model: str):
+    def __init__(
+        self,
+        batch_size: int,
+        image_size: int,
+        *,
+        form: forms.Form | None = None,
+        **model: Any,
+    ):
         self.program = program.create_program(
             cases.make_config(**model),
             jax_mesh.create_mesh(),
             num_labels=cases.NUM_LABELS,
+            form=form,
         )
         embedding_dim = self.program.config.graph.embedding_dim
         graph = cases.make_graph(cases.NUM_LABELS, embedding_dim=embedding_dim)
@@ -43,18 +53,23 @@ class _Training:
 
 
 def train(
-    *, batch_size: int | None = None, image_size: int, **model: str
+    *,
+    batch_size: int | None = None,
+    image_size: int,
+    form: forms.Form | None = None,
+    **model: Any,
 ) -> tasks.Task:
     """One whole update: flips, forward, loss, backward, Adam.
 
     Args:
         batch_size: None: as many images as fit.
         image_size: side in pixels.
+        form: of the model's layers; None: that of the platform.
         model: of `cases.make_config`.
     """
     if batch_size is None:
         batch_size = _largest_batch(image_size, **model)
-    training = _Training(batch_size, image_size, **model)
+    training = _Training(batch_size, image_size, form=form, **model)
     state = training.program.create_state()
     lowered = training.program.step.lower(state, training.batch, training.graph)
     step = lowered.compile()
@@ -75,7 +90,7 @@ def train(
     return tasks.Task(run, facts, _memory_used)
 
 
-def kernels(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
+def kernels(*, batch_size: int, image_size: int, **model: Any) -> tasks.Task:
     """The same update, and the kernels that take most of its time."""
     task = train(batch_size=batch_size, image_size=image_size, **model)
     task.run()
@@ -95,7 +110,7 @@ def _memory_used() -> dict[str, int]:
     return {name: used[key] for key, name in names.items() if key in used}
 
 
-def _largest_batch(image_size: int, **model: str) -> int:
+def _largest_batch(image_size: int, **model: Any) -> int:
     """Returns for how many images the device has memory, by the compiler's count.
 
     Raises:
@@ -110,9 +125,7 @@ def _largest_batch(image_size: int, **model: str) -> int:
     def peak_bytes(images: int) -> int | None:
         config = cases.make_config(**model)
         config.batch_size, config.image_size = images, image_size
-        compiled = steps.compile_step(
-            config, mesh, sizes, platform=jax.default_backend()
-        )
+        compiled = steps.compile_step(config, mesh, sizes)
         return compiled.costs.peak_bytes if compiled.costs else None
 
     return trials.find_largest_batch(
@@ -120,9 +133,15 @@ def _largest_batch(image_size: int, **model: str) -> int:
     )
 
 
-def infer(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
+def infer(
+    *,
+    batch_size: int,
+    image_size: int,
+    form: forms.Form | None = None,
+    **model: Any,
+) -> tasks.Task:
     """Scores of a batch, from NumPy to NumPy."""
-    training = _Training(batch_size, image_size, **model)
+    training = _Training(batch_size, image_size, form=form, **model)
     scorer = scoring.Scorer(
         training.program.graphdef,
         training.program.mesh,
@@ -134,7 +153,7 @@ def infer(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
     return tasks.Task(lambda: scorer(image), {"images": batch_size}, _memory_used)
 
 
-def compile_step(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
+def compile_step(*, batch_size: int, image_size: int, **model: Any) -> tasks.Task:
     """Time to the first step's program, cold and from the persistent cache."""
     training = _Training(batch_size, image_size, **model)
     state = training.program.abstract_state()
@@ -153,7 +172,7 @@ def compile_step(*, batch_size: int, image_size: int, **model: str) -> tasks.Tas
     return tasks.Task(tasks.nothing, {"cold_s": cold_s, "warm_s": warm_s})
 
 
-def dispatch(*, batch_size: int, image_size: int, **model: str) -> tasks.Task:
+def dispatch(*, batch_size: int, image_size: int, **model: Any) -> tasks.Task:
     """Host time of a step: how long the call takes that starts it."""
     training = _Training(batch_size, image_size, **model)
     state = training.program.create_state()

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from mlgcn_jax.benchmarks import figures, race, whole_run
 
-MEASURES = ("T", "U", "I", "P", "C", "G", "H", "R")
-SLOW_MEASURES = ("R",)  # that take more than ten minutes
+MEASURES = ("T", "U", "I", "P", "C", "G", "H", "F", "R")
+SLOW_MEASURES = ("F", "R")  # that take more than ten minutes
 
 Case = Mapping[str, Any]
 
@@ -57,6 +57,7 @@ class _Asked(NamedTuple):
         training: cases of train steps.
         used: that of them whose use of the device is looked at, and whose compilation.
         inference: cases of inference.
+        forms: cases of layers and models in the form of the platform and plainly.
         in_turns: see `Measure`.
     """
 
@@ -67,6 +68,7 @@ class _Asked(NamedTuple):
     training: Mapping[str, Case]
     used: Mapping[str, Case]
     inference: Mapping[str, Case]
+    forms: Mapping[str, Case]
     in_turns: bool
 
 
@@ -138,6 +140,16 @@ def for_platform(platform: str) -> dict[str, Measure]:
             rounds=1,
             to_row=figures.host_time,
         ),
+        "F": Measure(
+            "layers and models: the form of this platform, and the plain one",
+            {
+                "jax": asked.jax._replace(module="form_tasks"),
+                "plain": asked.jax._replace(module="plain_form_tasks"),
+            },
+            asked.forms,
+            rounds=9,
+            in_turns=asked.in_turns,
+        ),
         "R": Measure(
             "whole run of the quick start, to a validation mAP",
             {
@@ -169,7 +181,7 @@ def check_installed(measures: Mapping[str, Measure]) -> None:
     if missing:
         raise ValueError(
             f"{', '.join(missing)} not found: the comparison needs the torch extra: "
-            "pip install 'mlgcn-jax[torch]'; U and H need none of it"
+            "pip install 'mlgcn-jax[torch]'; U, H and F need none of it"
         )
 
 
@@ -191,6 +203,36 @@ def _torch(environment: Mapping[str, str]) -> dict[str, race.Contestant]:
     return {"torch": race.Contestant("torch_tasks", environment, requires="torch")}
 
 
+def _forms(
+    *, batch_size: int, image_size: int, inference: tuple[int, int], dtype: str
+) -> dict[str, Case]:
+    """Layers on the maps that DenseNet-121 (and ConvNeXt-T) has of such a batch."""
+    whole = {"dtype": dtype}
+    cases: dict[str, Case] = {
+        name: {
+            "what": name,
+            "batch_size": batch_size,
+            "side": image_size // stride,
+            "num_features": num_features,
+            "dtype": dtype,
+        }
+        for name, stride, num_features in (
+            ("max pooling", 2, 64),
+            ("1x1 convolution", 8, 256),
+            ("depthwise convolution", 4, 96),
+            ("norm and ReLU", 4, 224),
+            ("dense block", 4, 64),
+        )
+    }
+    for name, what, (batch, side) in (
+        ("train step", "train", (batch_size, image_size)),
+        ("inference", "infer", inference),
+    ):
+        size = {"batch_size": batch, "image_size": side}
+        cases[f"{name} {batch}x{side}"] = {"what": what, **size, **whole}
+    return cases
+
+
 _LARGEST = {"largest x512": {"image_size": 512, "dtype": "bfloat16"}}
 # Each is alone on the card, and may take as much of it as PyTorch may.
 _JAX_ALONE = race.Contestant("jax_tasks", {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95"})
@@ -199,9 +241,10 @@ _ON_TPU = _Asked(
     torch={},
     steps={},
     more_inference={},
-    training={**_bfloat16(32, 64, 128), **_LARGEST},
-    used=_bfloat16(32),
+    training={**_bfloat16(64, 128, 32), **_LARGEST},
+    used=_bfloat16(64),
     inference=_bfloat16(1, 32, 128),
+    forms=_forms(batch_size=64, image_size=512, inference=(32, 512), dtype="bfloat16"),
     in_turns=False,
 )
 _ASKED = {
@@ -215,6 +258,9 @@ _ASKED = {
         training=_images((8, 128), (32, 64)),
         used=_images((8, 128)),
         inference=_images((1, 224), (32, 224), (1, 512), (8, 512)),
+        forms=_forms(
+            batch_size=8, image_size=128, inference=(32, 224), dtype="float32"
+        ),
         in_turns=True,
     ),
     "gpu": _ON_TPU._replace(

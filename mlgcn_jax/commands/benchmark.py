@@ -4,10 +4,11 @@ mlgcn benchmark [--measures=T,I,P,C,G,H,U] [--json=OUT] [--budget_s=300]
 
 T train step, I inference, P input pipeline, C compilation, G graph head, H host time of
 a step, U what the train step uses of the device, and its most expensive kernels; and,
-only if asked for, R whole runs of the quick start to a given validation mAP. The
+only if asked for, F layers and models in the form for this kind of device beside the
+plain one, and R whole runs of the quick start to a given validation mAP. The
 contestants run in processes of their own; on CPUs they take turns, on a GPU each has it
 for itself. Figures are medians in seconds, and a ratio above 1 says that we are faster.
-On CPUs C takes minutes, R a quarter of an hour.
+On CPUs C takes minutes, F and R a quarter of an hour.
 
 Where JAX computes on a GPU, T, I, U and C are of 512 px in bfloat16, T also of as many
 images as fit, PyTorch runs eager and compiled, and T says how much memory each needed

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from mlgcn_jax.devices import target_platform, xla_flags
+from mlgcn_jax.devices import xla_flags
 
 Option = bool | int | str
 
@@ -40,13 +40,16 @@ _ON_CPU: dict[str, Option] = {
 }
 
 
-def options(on_cpu: Mapping[str, Option] | None = None) -> dict[str, Option]:
-    """Returns what XLA is told when it compiles for the target platform.
+def options(
+    on_cpu: Mapping[str, Option] | None = None, *, platform: str | None = None
+) -> dict[str, Option]:
+    """Returns what XLA is told when it compiles.
 
     Args:
         on_cpu: for CPUs, more than what is told by default, or in the place of it.
+        platform: JAX's name for what it compiles for; None: where it computes here.
     """
-    if target_platform.target_platform() != "cpu":
+    if (platform or jax.default_backend()) != "cpu":
         return {}
     chosen = _ON_CPU | dict(on_cpu or {})
     return {name: chosen[name] for name in chosen if not _is_set_by_user(name)}
@@ -56,13 +59,15 @@ def jit(
     function: Callable,
     *,
     on_cpu: Mapping[str, Option] | None = None,
+    platform: str | None = None,
     **arguments: Any,
 ) -> Any:
-    """Returns `jax.jit(function, **arguments)`, compiled with `options(on_cpu)`.
+    """Returns `jax.jit(function, **arguments)`, compiled with `options`.
 
     It is the outermost: JAX refuses a program with options inside of another.
     """
-    return jax.jit(function, compiler_options=options(on_cpu), **arguments)
+    chosen = options(on_cpu, platform=platform)
+    return jax.jit(function, compiler_options=chosen, **arguments)
 
 
 @functools.cache  # said once

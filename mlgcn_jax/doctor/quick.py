@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mlgcn_jax.devices import target_platform
 from mlgcn_jax.doctor.numbers import (
     block,
     convolutions,
@@ -36,7 +35,7 @@ def check(mesh: Mesh) -> None:
             f"devices cannot compute ({str(error).splitlines()[0]}); `mlgcn doctor` "
             "says more"
         ) from error
-    platform = target_platform.target_platform()
+    platform = jax.default_backend()
     wrong = [
         f"{device}: {one.name} is {error:.2g} off, expected at most "
         f"{one.tolerance(platform):g}"

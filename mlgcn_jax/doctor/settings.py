@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from mlgcn_jax.devices import compiler, target_platform, xla_flags
+import jax
+
+from mlgcn_jax.devices import compiler, xla_flags
 from mlgcn_jax.doctor import findings
 
 PART = "settings"
@@ -41,7 +43,7 @@ def asks_for_reductions() -> bool:
     """Whether the user's XLA_FLAGS give YNNPACK the reductions that it gets wrong."""
     value = xla_flags.of_user().get(compiler.YNN_FUSIONS)
     return (
-        target_platform.target_platform() == "cpu"
+        jax.default_backend() == "cpu"
         and value is not None
         and xla_flags.asks_for_reductions(value)
     )

@@ -13,7 +13,7 @@ from mlgcn_jax.devices import compiler
 from mlgcn_jax.doctor import findings
 from mlgcn_jax.doctor.numbers import edges
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import graph_convolution, layers
+from mlgcn_jax.models import forms, graph_convolution, layers
 from mlgcn_jax.runs import mesh as meshes
 
 PART = "bits"
@@ -67,10 +67,10 @@ def _loss(
     graph: label_graph.LabelGraph,
 ) -> Float[Array, ""]:
     """A stem, a convolution, pooling and a graph convolution."""
-    x = layers.max_pool_3x3_stride_2(
-        _normalised(layers.convolve(image, params["stem"]))
-    )
-    x = jnp.max(_normalised(layers.convolve(x, params["kernel"])), (1, 2))
+    form = forms.of_platform(jax.default_backend())
+    x = _normalised(layers.convolve(image, params["stem"], form=form))
+    x = layers.max_pool_3x3_stride_2(x, form=form)
+    x = jnp.max(_normalised(layers.convolve(x, params["kernel"], form=form)), (1, 2))
     classifiers = graph_convolution.aggregate(params["nodes"], graph)
     logits = jnp.einsum("bd,ld->bl", x, classifiers)
     return optax.sigmoid_binary_cross_entropy(logits, labels).mean()

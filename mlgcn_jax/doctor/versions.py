@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import jax
 
 import mlgcn_jax
-from mlgcn_jax.devices import target_platform
 from mlgcn_jax.doctor import findings, known_faults, settings
 
 PART = "versions"
@@ -58,7 +57,7 @@ def check() -> Iterator[findings.Finding]:
 
 def check_known_faults() -> Iterator[findings.Finding]:
     """Yields what is known against the versions, on the kinds of devices here."""
-    platform = target_platform.target_platform()
+    platform = jax.default_backend()
     chips = sorted({device.device_kind for device in jax.local_devices()})
     found = installed()
     faults = [

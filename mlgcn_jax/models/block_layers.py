@@ -14,8 +14,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from mlgcn_jax.devices import target_platform
-from mlgcn_jax.models import cpu_forms
+from mlgcn_jax.models import cpu_forms, forms
 
 LAYER_NORM_EPSILON = 1e-6
 
@@ -123,17 +122,25 @@ class DepthwiseConvolution(nnx.Module):
     """A convolution with bias of each channel by itself, symmetric zero padding."""
 
     def __init__(
-        self, num_features: int, kernel_size: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+        self,
+        num_features: int,
+        kernel_size: int,
+        *,
+        dtype: DTypeLike,
+        form: forms.Form = "plain",
+        rngs: nnx.Rngs,
     ):
         """Creates the kernel `[k, k, 1, num_features]`, k odd, and the bias."""
         shape = (kernel_size, kernel_size, 1, num_features)
         self.kernel = nnx.Param(initial_kernel(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(num_features))
         self.dtype = dtype
+        self.form: forms.Form = form
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Returns the convolved map, of the same size, in `dtype`."""
-        y = depthwise(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        kernel = self.kernel[...].astype(self.dtype)
+        y = depthwise(x.astype(self.dtype), kernel, form=self.form)
         y = y.astype(jnp.float32)
         return (y + along_last(self.bias[...], y)).astype(self.dtype)
 
@@ -215,13 +222,13 @@ def along_last(values: Float[Array, " c"], x: Float[Array, "..."]) -> Array:
 
 
 def depthwise(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "k k 1 c"]
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k 1 c"],
+    *,
+    form: forms.Form = "plain",
 ) -> Float[Array, "b h w c"]:
-    """Returns the convolution of each channel by itself, zero padding of (k - 1) / 2.
-
-    In the form that is fast where programs are compiled for.
-    """
-    if target_platform.target_platform() == "cpu":
+    """Returns each channel's convolution by itself, zero padding of (k - 1) / 2."""
+    if form == "cpu":
         return cpu_forms.depthwise_convolution(x, kernel)
     padding = (kernel.shape[0] // 2, kernel.shape[0] // 2)
     return lax.conv_general_dilated(

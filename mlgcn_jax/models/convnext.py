@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from mlgcn_jax.models import block_layers, contract, layers
+from mlgcn_jax.models import block_layers, contract, forms, layers
 
 _STEM_STRIDE = 4
 _INITIAL_LAYER_SCALE = 1e-6
@@ -64,11 +64,12 @@ class Block(nnx.Module):
         drop_path_rate: float,
         approximate_gelu: bool,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates the block; layer scale `gamma` starts from 1e-6."""
         self.conv_dw = block_layers.DepthwiseConvolution(
-            num_features, 7, dtype=dtype, rngs=rngs
+            num_features, 7, dtype=dtype, form=form, rngs=rngs
         )
         self.norm = block_layers.LayerNorm(num_features, dtype=dtype)
         self.mlp = block_layers.MLP(
@@ -101,6 +102,7 @@ class Blocks(nnx.Module):
         approximate_gelu: bool,
         remat: bool,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates a block for each rate."""
@@ -112,6 +114,7 @@ class Blocks(nnx.Module):
                 drop_path_rate=rate,
                 approximate_gelu=approximate_gelu,
                 dtype=dtype,
+                form=form,
                 rngs=rngs,
             )
             setattr(self, str(i), block)
@@ -143,6 +146,7 @@ class Stage(nnx.Module):
         approximate_gelu: bool,
         remat: bool,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates the stage; there is a downsampling where the width changes."""
@@ -158,6 +162,7 @@ class Stage(nnx.Module):
             approximate_gelu=approximate_gelu,
             remat=remat,
             dtype=dtype,
+            form=form,
             rngs=rngs,
         )
 
@@ -181,6 +186,7 @@ class Stages(nnx.Module):
         approximate_gelu: bool,
         remat: bool,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates the stages; see `ConvNeXt`."""
@@ -195,6 +201,7 @@ class Stages(nnx.Module):
                 approximate_gelu=approximate_gelu,
                 remat=remat,
                 dtype=dtype,
+                form=form,
                 rngs=rngs,
             )
             setattr(self, str(i), stage)
@@ -236,6 +243,7 @@ class ConvNeXt(nnx.Module):
         approximate_gelu: bool = False,
         remat: bool = False,
         dtype: DTypeLike,
+        form: forms.Form = "plain",
         rngs: nnx.Rngs,
     ):
         """Creates the network.
@@ -249,6 +257,7 @@ class ConvNeXt(nnx.Module):
             remat: keep of a block what it is given, and compute it again for the
                 gradient.
             dtype: compute type; parameters are float32.
+            form: of the layers.
             rngs: source of the initial parameters.
         """
         self.stem = Stem(widths[0], dtype=dtype, rngs=rngs)
@@ -259,6 +268,7 @@ class ConvNeXt(nnx.Module):
             approximate_gelu=approximate_gelu,
             remat=remat,
             dtype=dtype,
+            form=form,
             rngs=rngs,
         )
         self.head = Head(widths[-1], dtype=dtype)

@@ -11,8 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from mlgcn_jax.devices import target_platform
-from mlgcn_jax.models import contract, dense_block, layers
+from mlgcn_jax.models import contract, dense_block, forms, layers
 
 
 class DenseLayer(nnx.Module):
@@ -25,14 +24,19 @@ class DenseLayer(nnx.Module):
         growth_rate: int,
         bottleneck_factor: int,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates the two norms and convolutions."""
         width = bottleneck_factor * growth_rate
-        self.norm1 = layers.BatchNorm(in_features, dtype=dtype)
-        self.conv1 = layers.Convolution(in_features, width, 1, dtype=dtype, rngs=rngs)
-        self.norm2 = layers.BatchNorm(width, dtype=dtype)
-        self.conv2 = layers.Convolution(width, growth_rate, 3, dtype=dtype, rngs=rngs)
+        self.norm1 = layers.BatchNorm(in_features, dtype=dtype, form=form)
+        self.conv1 = layers.Convolution(
+            in_features, width, 1, dtype=dtype, form=form, rngs=rngs
+        )
+        self.norm2 = layers.BatchNorm(width, dtype=dtype, form=form)
+        self.conv2 = layers.Convolution(
+            width, growth_rate, 3, dtype=dtype, form=form, rngs=rngs
+        )
 
     def __call__(
         self,
@@ -62,18 +66,21 @@ class DenseBlock(nnx.Module):
         bottleneck_factor: int,
         remat: bool = False,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates `denselayer1` to `denselayer{num_layers}`."""
         self.num_layers = num_layers
         self.remat = remat
         self.dtype = dtype
+        self.form: forms.Form = form
         for i in range(num_layers):
             layer = DenseLayer(
                 in_features + i * growth_rate,
                 growth_rate=growth_rate,
                 bottleneck_factor=bottleneck_factor,
                 dtype=dtype,
+                form=form,
                 rngs=rngs,
             )
             setattr(self, f"denselayer{i + 1}", layer)
@@ -108,8 +115,7 @@ class DenseBlock(nnx.Module):
 
     @property
     def _is_faster_as_products(self) -> bool:
-        on_cpu = target_platform.target_platform() == "cpu"
-        return on_cpu and self.dtype == jnp.float32
+        return self.form == "cpu" and self.dtype == jnp.float32
 
     def _train_as_products(
         self, x: Float[Array, "b h w c"]
@@ -139,12 +145,18 @@ class Transition(nnx.Module):
     """BN, ReLU, 1x1 convolution and 2x2 average pooling between two dense blocks."""
 
     def __init__(
-        self, in_features: int, out_features: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        dtype: DTypeLike,
+        form: forms.Form,
+        rngs: nnx.Rngs,
     ):
         """Creates the norm and the convolution."""
-        self.norm = layers.BatchNorm(in_features, dtype=dtype)
+        self.norm = layers.BatchNorm(in_features, dtype=dtype, form=form)
         self.conv = layers.Convolution(
-            in_features, out_features, 1, dtype=dtype, rngs=rngs
+            in_features, out_features, 1, dtype=dtype, form=form, rngs=rngs
         )
 
     def __call__(
@@ -175,14 +187,16 @@ class Features(nnx.Module):
         bottleneck_factor: int,
         remat: bool,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates stem, dense blocks, transitions and the last norm."""
         self.num_blocks = len(block_sizes)
+        self.form: forms.Form = form
         self.conv0 = layers.Convolution(
-            3, num_init_features, 7, stride=2, dtype=dtype, rngs=rngs
+            3, num_init_features, 7, stride=2, dtype=dtype, form=form, rngs=rngs
         )
-        self.norm0 = layers.BatchNorm(num_init_features, dtype=dtype)
+        self.norm0 = layers.BatchNorm(num_init_features, dtype=dtype, form=form)
         num_features = num_init_features
         for i, num_layers in enumerate(block_sizes, start=1):
             block = DenseBlock(
@@ -192,17 +206,18 @@ class Features(nnx.Module):
                 bottleneck_factor=bottleneck_factor,
                 remat=remat,
                 dtype=dtype,
+                form=form,
                 rngs=rngs,
             )
             setattr(self, f"denseblock{i}", block)
             num_features += num_layers * growth_rate
             if i < self.num_blocks:
                 transition = Transition(
-                    num_features, num_features // 2, dtype=dtype, rngs=rngs
+                    num_features, num_features // 2, dtype=dtype, form=form, rngs=rngs
                 )
                 setattr(self, f"transition{i}", transition)
                 num_features //= 2
-        self.norm5 = layers.BatchNorm(num_features, dtype=dtype)
+        self.norm5 = layers.BatchNorm(num_features, dtype=dtype, form=form)
         self.num_features = num_features
 
     def __call__(
@@ -210,7 +225,7 @@ class Features(nnx.Module):
     ) -> contract.ImageFeatures:
         """Returns the last feature map, 1/32 of the image's size, and each block's."""
         x = self.norm0.relu([self.conv0(x)], train=train)
-        x = layers.max_pool_3x3_stride_2(x)
+        x = layers.max_pool_3x3_stride_2(x, form=self.form)
         maps, statistics, taps = [x], None, {}
         for i in range(1, self.num_blocks + 1):
             block: DenseBlock = getattr(self, f"denseblock{i}")
@@ -237,6 +252,7 @@ class DenseNet(nnx.Module):
         bottleneck_factor: int = 4,
         remat: bool = False,
         dtype: DTypeLike,
+        form: forms.Form = "plain",
         rngs: nnx.Rngs,
     ):
         """Creates the network.
@@ -249,6 +265,7 @@ class DenseNet(nnx.Module):
             remat: keep of a dense layer what it is given, and compute it again for the
                 gradient.
             dtype: compute type; parameters and statistics are float32.
+            form: of the layers.
             rngs: source of the initial parameters.
         """
         self.features = Features(
@@ -258,8 +275,10 @@ class DenseNet(nnx.Module):
             bottleneck_factor=bottleneck_factor,
             remat=remat,
             dtype=dtype,
+            form=form,
             rngs=rngs,
         )
+        self.form: forms.Form = form
         self.num_features = self.features.num_features
         self.tap_names = tuple(
             f"denseblock{i}" for i in range(1, self.features.num_blocks + 1)

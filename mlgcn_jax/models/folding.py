@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import layers
+from mlgcn_jax.models import forms, layers
 
 
 class Norm(NamedTuple):
@@ -53,8 +53,12 @@ def normalize(norm: Norm, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]
 
 
 def convolve(
-    conv: Convolution, x: Float[Array, "b h w c"], *, stride: int = 1
+    conv: Convolution,
+    x: Float[Array, "b h w c"],
+    *,
+    stride: int = 1,
+    form: forms.Form,
 ) -> Float[Array, "b h2 w2 c2"]:
     """Returns convolution plus bias, in the kernel's type."""
-    y = layers.convolve(x, conv.kernel, stride=stride)
+    y = layers.convolve(x, conv.kernel, stride=stride, form=form)
     return (y.astype(jnp.float32) + conv.bias[None, None, None, :]).astype(y.dtype)

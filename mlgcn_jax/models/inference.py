@@ -20,12 +20,13 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
-from mlgcn_jax.devices import compiler, target_platform
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import (
     contract,
     densenet,
     densenet_folded,
+    forms,
     multi_label_model,
     normalization,
     resnet,
@@ -53,6 +54,7 @@ class FoldedFeatures:
         norm: of a pooled feature map; None: there is none.
         tap_names: of the taps that the scorer reads.
         normalize: what images are normalised by.
+        form: of the layers.
     """
 
     backbone: Callable[[Float[Array, "b h w 3"]], contract.ImageFeatures]
@@ -61,6 +63,7 @@ class FoldedFeatures:
     normalize: normalization.Normalization = dataclasses.field(
         metadata={"static": True}
     )
+    form: forms.Form = dataclasses.field(metadata={"static": True})
 
     def __call__(self, image: UInt8[Array, "b h w 3"]) -> contract.ImageFeatures:
         """Returns the features, the map float32.
@@ -68,7 +71,7 @@ class FoldedFeatures:
         On a CPU two pictures after another: what a layer writes is then still in the
         cache when the next one reads it.
         """
-        if not _is_on_cpu():
+        if self.form != "cpu":
             return self._of(image)._replace(norm=self.norm)
         group = 1 if len(image) % 2 else 2
         groups = image.reshape(-1, group, *image.shape[1:])  # [b/2, 2, h, w, 3]
@@ -107,6 +110,7 @@ def fold(
         model.backbone.norm_after_pooling,
         model.head.tap_names,
         model.normalize,
+        model.form,
     )
     return FoldedModel(features, model.scorer(graph))
 
@@ -129,8 +133,3 @@ def _run_as_it_is(
     graphdef: nnx.GraphDef, state: Any, image: Float[Array, "b h w 3"]
 ) -> contract.ImageFeatures:
     return nnx.merge(graphdef, state)(image, train=False)
-
-
-def _is_on_cpu() -> bool:
-    """Whether programs are compiled for a CPU, which has forms of its own."""
-    return target_platform.target_platform() == "cpu"

@@ -1,4 +1,4 @@
-"""The layers that the backbones are made of, in the forms that are fast.
+"""The layers that the backbones are made of, plain and in the forms that are fast.
 
 Flax has layers of the same meaning. These exist because DenseNet needs what those do
 not offer: batch statistics that several layers share, a variance that keeps its
@@ -16,8 +16,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mlgcn_jax.devices import target_platform
-from mlgcn_jax.models import cpu_forms, gpu_forms
+from mlgcn_jax.models import cpu_forms, forms, gpu_forms
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9  # what is kept of the old value; PyTorch calls this 0.1
@@ -39,6 +38,7 @@ class Convolution(nnx.Module):
         *,
         stride: int = 1,
         dtype: DTypeLike,
+        form: forms.Form = "plain",
         rngs: nnx.Rngs,
     ):
         """Creates the kernel `[k, k, in_features, out_features]`."""
@@ -46,20 +46,25 @@ class Convolution(nnx.Module):
         self.kernel = nnx.Param(nnx.initializers.he_normal()(rngs.params(), shape))
         self.stride = stride
         self.dtype = dtype
+        self.form: forms.Form = form
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
         """Returns the convolved map; spatial size ceil(h / stride) for odd kernels."""
         kernel = self.kernel[...].astype(self.dtype)
-        return convolve(x, kernel, stride=self.stride)
+        return convolve(x, kernel, stride=self.stride, form=self.form)
 
 
 def convolve(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c c2"], *, stride: int = 1
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k c c2"],
+    *,
+    stride: int = 1,
+    form: forms.Form = "plain",
 ) -> Float[Array, "b h2 w2 c2"]:
     """Returns the convolution in the kernel's type, zero padding of (k - 1) / 2."""
     x = x.astype(kernel.dtype)
     kernel_size = kernel.shape[0]
-    if kernel_size == 1 and target_platform.target_platform() == "cpu":
+    if kernel_size == 1 and form == "cpu":
         # A plain matrix product takes about 0.6 of the time of lax.conv on a CPU,
         # but moves half as many bytes again on a GPU.
         x = x[:, ::stride, ::stride]
@@ -141,13 +146,16 @@ class BatchNorm(nnx.Module):
     `dtype` on the way.
     """
 
-    def __init__(self, num_features: int, *, dtype: DTypeLike):
+    def __init__(
+        self, num_features: int, *, dtype: DTypeLike, form: forms.Form = "plain"
+    ):
         """Creates scale and bias, running mean and variance, each `[num_features]`."""
         self.scale = nnx.Param(jnp.ones(num_features))
         self.bias = nnx.Param(jnp.zeros(num_features))
         self.mean = nnx.BatchStat(jnp.zeros(num_features))
         self.var = nnx.BatchStat(jnp.ones(num_features))
         self.dtype = dtype
+        self.form: forms.Form = form
 
     def __call__(
         self,
@@ -187,7 +195,7 @@ class BatchNorm(nnx.Module):
             train: as in a call.
             statistics: of all channels; may be left out for a single map.
         """
-        if not train or target_platform.target_platform() != "gpu":
+        if not train or self.form != "gpu":
             x = jnp.concatenate(maps, axis=-1)
             return jax.nn.relu(self(x, train=train, statistics=statistics))
         if statistics is None:
@@ -211,17 +219,18 @@ def _per_channel(values: Float[Array, " c"]) -> Float[Array, "1 1 1 c"]:
     return values[None, None, None, :]
 
 
-def max_pool_3x3_stride_2(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+def max_pool_3x3_stride_2(
+    x: Float[Array, "b h w c"], *, form: forms.Form = "plain"
+) -> Float[Array, "b h2 w2 c"]:
     """Returns the maximum over 3x3 windows, stride 2, padding 1.
 
     Of equal ones the first gets the gradient, as in PyTorch. The gradient of
     `lax.reduce_window` scatters, which is slow on CPUs, and on GPUs moves twice the
     bytes of the form there; on a TPU it moves a fourth of those of slices.
     """
-    platform = target_platform.target_platform()
-    if platform == "cpu":
+    if form == "cpu":
         return cpu_forms.max_pool_3x3_stride_2(x)
-    if platform == "gpu":
+    if form == "gpu":
         return gpu_forms.max_pool_3x3_stride_2(x)
     around = ((0, 0), (1, 1), (1, 1), (0, 0))
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), around)

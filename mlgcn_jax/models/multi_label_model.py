@@ -4,7 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key, UInt8
 
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import contract, normalization
+from mlgcn_jax.models import contract, forms, normalization
 
 
 class MultiLabelModel(nnx.Module):
@@ -16,8 +16,11 @@ class MultiLabelModel(nnx.Module):
         head: contract.Head,
         *,
         normalize: normalization.Normalization,
+        form: forms.Form = "plain",
     ):
         """Joins a backbone, what its images are normalised by, and a head.
+
+        `form` is that of the folded model, see `inference`; the backbone has its own.
 
         Raises:
             ValueError: the head reads what the backbone does not hand out.
@@ -31,6 +34,7 @@ class MultiLabelModel(nnx.Module):
         self.backbone = backbone
         self.head = head
         self.normalize = nnx.static(normalize)
+        self.form: forms.Form = form
 
     def check_image_size(self, image_size: int) -> None:
         """Raises ValueError where images with such a side leave no feature map."""

@@ -14,6 +14,7 @@ from mlgcn_jax.models import (
     contract,
     convnext,
     densenet,
+    forms,
     multi_label_model,
     normalization,
     resnet,
@@ -27,7 +28,7 @@ _CONVNEXT_BASE = functools.partial(
     convnext.ConvNeXt, depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024)
 )
 
-# name -> constructor, which is given what it takes of dtype, remat, image_size,
+# name -> constructor, which is given what it takes of dtype, form, remat, image_size,
 # drop_path_rate and rngs. Add a backbone by adding a line;
 # models/timm_folder.py says which model of timm it is.
 BACKBONES: dict[str, Callable[..., contract.Backbone]] = {
@@ -76,7 +77,11 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def create_model(
-    config: config_dict.ConfigDict, *, num_labels: int, rngs: nnx.Rngs
+    config: config_dict.ConfigDict,
+    *,
+    num_labels: int,
+    form: forms.Form = "plain",
+    rngs: nnx.Rngs,
 ) -> multi_label_model.MultiLabelModel:
     """Returns the model that `config.model`, `graph` and `remat` describe.
 
@@ -89,7 +94,7 @@ def create_model(
             be used, or has no such option.
     """
     _find(classifiers.POOLINGS, config.model.pooling, "config.model.pooling")
-    backbone = _create_backbone(config, rngs)
+    backbone = _create_backbone(config, form, rngs)
     head = _create_head(config, backbone, num_labels=num_labels, rngs=rngs)
     model = multi_label_model.MultiLabelModel(
         backbone,
@@ -99,19 +104,21 @@ def create_model(
             tuple(config.model.pixel_std),
             config.model.colour_order,
         ),
+        form=form,
     )
     model.check_image_size(config.image_size)
     return model
 
 
 def _create_backbone(
-    config: config_dict.ConfigDict, rngs: nnx.Rngs
+    config: config_dict.ConfigDict, form: forms.Form, rngs: nnx.Rngs
 ) -> contract.Backbone:
     name = config.model.backbone
     named = f"config.model.backbone={name!r}"
     supplied: dict[str, Any] = {
         "dtype": _find(DTYPES, config.model.dtype, "config.model.dtype"),
         "image_size": config.image_size,
+        "form": form,
         "rngs": rngs,
     }
     options = dict(config.model.backbone_options)

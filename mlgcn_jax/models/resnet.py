@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from mlgcn_jax.models import contract, layers
+from mlgcn_jax.models import contract, forms, layers
 
 EXPANSION = 4  # features that a block gives, in widths
 
@@ -25,14 +25,21 @@ class Downsample(nnx.Module):
         *,
         stride: int,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates the convolution and the norm."""
         conv = layers.Convolution(
-            in_features, out_features, 1, stride=stride, dtype=dtype, rngs=rngs
+            in_features,
+            out_features,
+            1,
+            stride=stride,
+            dtype=dtype,
+            form=form,
+            rngs=rngs,
         )
         setattr(self, "0", conv)
-        setattr(self, "1", layers.BatchNorm(out_features, dtype=dtype))
+        setattr(self, "1", layers.BatchNorm(out_features, dtype=dtype, form=form))
 
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool
@@ -57,23 +64,33 @@ class Bottleneck(nnx.Module):
         *,
         stride: int,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates the block; the shortcut has parameters only where shapes differ."""
         out_features = EXPANSION * width
-        self.conv1 = layers.Convolution(in_features, width, 1, dtype=dtype, rngs=rngs)
-        self.bn1 = layers.BatchNorm(width, dtype=dtype)
-        self.conv2 = layers.Convolution(
-            width, width, 3, stride=stride, dtype=dtype, rngs=rngs
+        self.conv1 = layers.Convolution(
+            in_features, width, 1, dtype=dtype, form=form, rngs=rngs
         )
-        self.bn2 = layers.BatchNorm(width, dtype=dtype)
-        self.conv3 = layers.Convolution(width, out_features, 1, dtype=dtype, rngs=rngs)
-        self.bn3 = layers.BatchNorm(out_features, dtype=dtype)
+        self.bn1 = layers.BatchNorm(width, dtype=dtype, form=form)
+        self.conv2 = layers.Convolution(
+            width, width, 3, stride=stride, dtype=dtype, form=form, rngs=rngs
+        )
+        self.bn2 = layers.BatchNorm(width, dtype=dtype, form=form)
+        self.conv3 = layers.Convolution(
+            width, out_features, 1, dtype=dtype, form=form, rngs=rngs
+        )
+        self.bn3 = layers.BatchNorm(out_features, dtype=dtype, form=form)
         if stride == 1 and in_features == out_features:
             self.downsample = None
         else:
             self.downsample = Downsample(
-                in_features, out_features, stride=stride, dtype=dtype, rngs=rngs
+                in_features,
+                out_features,
+                stride=stride,
+                dtype=dtype,
+                form=form,
+                rngs=rngs,
             )
 
     def __call__(
@@ -98,6 +115,7 @@ class Layer(nnx.Module):
         stride: int,
         remat: bool,
         dtype: DTypeLike,
+        form: forms.Form,
         rngs: nnx.Rngs,
     ):
         """Creates the blocks."""
@@ -109,6 +127,7 @@ class Layer(nnx.Module):
                 width,
                 stride=stride if i == 0 else 1,
                 dtype=dtype,
+                form=form,
                 rngs=rngs,
             )
             setattr(self, str(i), block)
@@ -144,6 +163,7 @@ class ResNet(nnx.Module):
         num_init_features: int = 64,
         remat: bool = False,
         dtype: DTypeLike,
+        form: forms.Form = "plain",
         rngs: nnx.Rngs,
     ):
         """Creates the network.
@@ -155,13 +175,15 @@ class ResNet(nnx.Module):
             remat: keep of a block what it is given, and compute it again for the
                 gradient.
             dtype: compute type; parameters and statistics are float32.
+            form: of the layers.
             rngs: source of the initial parameters.
         """
         self.num_layers = len(block_sizes)
+        self.form: forms.Form = form
         self.conv1 = layers.Convolution(
-            3, num_init_features, 7, stride=2, dtype=dtype, rngs=rngs
+            3, num_init_features, 7, stride=2, dtype=dtype, form=form, rngs=rngs
         )
-        self.bn1 = layers.BatchNorm(num_init_features, dtype=dtype)
+        self.bn1 = layers.BatchNorm(num_init_features, dtype=dtype, form=form)
         num_features = num_init_features
         for i, num_blocks in enumerate(block_sizes):
             width = num_init_features * 2**i
@@ -172,6 +194,7 @@ class ResNet(nnx.Module):
                 stride=1 if i == 0 else 2,
                 remat=remat,
                 dtype=dtype,
+                form=form,
                 rngs=rngs,
             )
             setattr(self, f"layer{i + 1}", layer)
@@ -191,7 +214,7 @@ class ResNet(nnx.Module):
         del key  # nothing in it is random
         taps = {}
         x = self.bn1.relu([self.conv1(image)], train=train)
-        x = layers.max_pool_3x3_stride_2(x)
+        x = layers.max_pool_3x3_stride_2(x, form=self.form)
         for i in range(1, self.num_layers + 1):
             layer: Layer = getattr(self, f"layer{i}")
             x = taps[f"layer{i}"] = layer(x, train=train)

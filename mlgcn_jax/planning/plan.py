@@ -57,7 +57,7 @@ def make_plan(
             f"batch_size={config.batch_size}: such a run makes no step; use a smaller "
             "batch"
         )
-    compiled = steps.compile_step(config, mesh, sizes, platform=topology.chip.platform)
+    compiled = steps.compile_step(config, mesh, sizes)
     plan = _estimate(compiled, topology, batch_size=config.batch_size)
     if max_compilations:
         plan |= _find_largest_batch(
@@ -135,9 +135,7 @@ def _find_largest_batch(
         images_per_chip = images_per_part * parts
         larger = config.copy_and_resolve_references()
         larger.batch_size = images_per_chip * topology.num_chips
-        compiled = steps.compile_step(
-            larger, mesh, sizes, platform=topology.chip.platform
-        )
+        compiled = steps.compile_step(larger, mesh, sizes)
         peak = None if compiled.costs is None else compiled.costs.peak_bytes
         logging.info(
             "%d images a chip: %s",

@@ -8,9 +8,10 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict
-from mlgcn_jax.devices import compiler, program_memory, target_platform
+from mlgcn_jax.devices import compiler, program_memory
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.planning import costs, dataset_sizes
+from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import program
 
@@ -66,8 +67,6 @@ def compile_step(
     config: config_dict.ConfigDict,
     mesh: Mesh,
     sizes: dataset_sizes.DatasetSizes,
-    *,
-    platform: str,
 ) -> CompiledStep:
     """Compiles the step of a config for the devices of a mesh.
 
@@ -75,11 +74,11 @@ def compile_step(
         config: of a run; `batch_size` images over all devices, as in training.
         mesh: of devices that need not be there.
         sizes: of the dataset and its label graph.
-        platform: JAX's name for the kind of those devices.
     """
-    lowered = lower(config, mesh, sizes, platform=platform)
+    lowered = lower(config, mesh, sizes)
     # Nothing is run, and perhaps on no GPU: the variants of a kernel are not tried.
-    options: Any = {"xla_gpu_autotune_level": 0} if platform == "gpu" else None
+    on_gpus = meshes.platform_of(mesh) == "gpu"
+    options: Any = {"xla_gpu_autotune_level": 0} if on_gpus else None
     state = lowered.state
     head: Any = lowered.head.compile(compiler_options=options).memory_analysis()
     memory = Memory(
@@ -102,20 +101,17 @@ def lower(
     config: config_dict.ConfigDict,
     mesh: Mesh,
     sizes: dataset_sizes.DatasetSizes,
-    *,
-    platform: str,
 ) -> _Lowered:
-    """Returns the step as it is written for a platform; see `compile_step`."""
-    with target_platform.tracing_for(platform):
-        made = program.create_program(config, mesh, num_labels=sizes.num_labels)
-        state = made.abstract_state()
-        graph = _graph(made, num_edges=sizes.num_edges)
-        return _Lowered(
-            step=made.step.lower(state, _batch(config, sizes.num_labels), graph),
-            head=_lower_head(made, state.variables, graph),
-            state=state,
-            graph=graph,
-        )
+    """Returns the step as it is written for those devices; see `compile_step`."""
+    made = program.create_program(config, mesh, num_labels=sizes.num_labels)
+    state = made.abstract_state()
+    graph = _graph(made, num_edges=sizes.num_edges)
+    return _Lowered(
+        step=made.step.lower(state, _batch(config, sizes.num_labels), graph),
+        head=_lower_head(made, state.variables, graph),
+        state=state,
+        graph=graph,
+    )
 
 
 def _lower_head(
@@ -135,7 +131,10 @@ def _lower_head(
             scorer, pull_back = jax.vjp(make_scorer, head)
             return pull_back(scorer)
 
-    return compiler.jit(there_and_back).lower(params["head"], graph)
+    program_of_head = compiler.jit(
+        there_and_back, platform=meshes.platform_of(made.mesh)
+    )
+    return program_of_head.lower(params["head"], graph)
 
 
 def _batch(

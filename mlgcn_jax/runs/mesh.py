@@ -35,6 +35,11 @@ def create_local_mesh(*, label_shards: int = 1) -> Mesh:
     return arrange(devices, label_shards=math.gcd(label_shards, len(devices)))
 
 
+def platform_of(mesh: Mesh) -> str:
+    """Returns JAX's name for the kind of its devices: `cpu`, `gpu` or `tpu`."""
+    return mesh.devices.flat[0].platform
+
+
 def arrange(devices: Sequence[Any], *, label_shards: int) -> Mesh:
     """Returns the grid `[data, label]` of these devices.
 

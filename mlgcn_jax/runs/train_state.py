@@ -12,7 +12,7 @@ from jaxtyping import Array, Int32
 
 from mlgcn_jax.data import config_dict
 from mlgcn_jax.devices import compiler
-from mlgcn_jax.models import multi_label_model, registry
+from mlgcn_jax.models import forms, multi_label_model, registry
 from mlgcn_jax.runs import mesh as meshes
 
 # Random draws of every kernel, once a run: LLVM at its first level takes a third to two
@@ -44,22 +44,24 @@ class TrainState(NamedTuple):
 
 
 def model_structure(
-    config: config_dict.ConfigDict, *, num_labels: int
+    config: config_dict.ConfigDict, *, num_labels: int, form: forms.Form = "plain"
 ) -> tuple[nnx.GraphDef, Variables]:
     """Returns the model's static structure and the shapes of its variables.
 
     Nothing is computed: `nnx.merge(graphdef, *variables)` is the model.
     """
-    model = abstract_model(config, num_labels=num_labels)
+    model = abstract_model(config, num_labels=num_labels, form=form)
     return nnx.graphdef(model), _variables(model)
 
 
 def abstract_model(
-    config: config_dict.ConfigDict, *, num_labels: int
+    config: config_dict.ConfigDict, *, num_labels: int, form: forms.Form = "plain"
 ) -> multi_label_model.MultiLabelModel:
     """Returns the model with the shapes of its variables alone."""
     return nnx.eval_shape(
-        lambda: registry.create_model(config, num_labels=num_labels, rngs=nnx.Rngs(0))
+        lambda: registry.create_model(
+            config, num_labels=num_labels, form=form, rngs=nnx.Rngs(0)
+        )
     )
 
 

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, labels
 from mlgcn_jax.graph import label_graph, statistics
+from mlgcn_jax.models import forms
 from mlgcn_jax.runs import checkpoints, jax_settings, run_folder, train_state
 from mlgcn_jax.runs import mesh as meshes
 
@@ -69,7 +70,11 @@ def open_run(
         raise FileNotFoundError(
             f"{workdir} has no checkpoint yet; train it first, or let it train longer"
         )
-    graphdef, abstract = train_state.model_structure(config, num_labels=len(vocabulary))
+    graphdef, abstract = train_state.model_structure(
+        config,
+        num_labels=len(vocabulary),
+        form=forms.of_platform(meshes.platform_of(mesh)),
+    )
     replicated = meshes.replicated(mesh)
     return TrainedModel(
         folder=folder,

@@ -12,6 +12,7 @@ from mlgcn_jax.data import config_dict
 from mlgcn_jax.graph import label_graph, statistics
 from mlgcn_jax.learning import optimizer
 from mlgcn_jax.learning.losses import registry as losses
+from mlgcn_jax.models import forms
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import train_step
@@ -71,6 +72,7 @@ def create_program(
     steps_per_epoch: float = 1.0,
     num_steps: int | None = None,
     counted: statistics.LabelStatistics | None = None,
+    form: forms.Form | None = None,
 ) -> Program:
     """Makes the program of a config.
 
@@ -83,6 +85,7 @@ def create_program(
             learnt from the rates (they change no shape).
         counted: how often the training split has each label, which some losses want;
             None: once each, likewise.
+        form: of the model's layers; None: that which is fast on the mesh's devices.
 
     Raises:
         ValueError: a name in the config is not known, an option out of its range, or
@@ -95,7 +98,11 @@ def create_program(
         num_steps=enough if num_steps is None else num_steps,
     )
     tx = optimizer.create_optimizer(config, schedule, steps_per_epoch=steps_per_epoch)
-    graphdef, _ = train_state.model_structure(config, num_labels=num_labels)
+    graphdef, _ = train_state.model_structure(
+        config,
+        num_labels=num_labels,
+        form=form or forms.of_platform(meshes.platform_of(mesh)),
+    )
     loss = losses.create(
         config.loss.name,
         config.loss.get(config.loss.name, config.loss.options).to_dict(),

@@ -91,6 +91,7 @@ def create_train_step(
     )
     return compiler.jit(
         step_fn,
+        platform=meshes.platform_of(mesh),
         donate_argnums=0,
         in_shardings=(of_state, meshes.batch_sharded(mesh), of_graph),
         out_shardings=(of_state, meshes.replicated(mesh)),

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from mlgcn_jax.devices import target_platform
 from mlgcn_jax.doctor import findings, settings
 from mlgcn_jax.doctor.numbers import (
     block,
@@ -75,7 +74,7 @@ def judge(
     one: block.Block, errors: Sequence[float], devices: Sequence[Any]
 ) -> findings.Finding:
     """Returns what the relative errors of the devices say of a block."""
-    allowed = one.tolerance(target_platform.target_platform())
+    allowed = one.tolerance(jax.default_backend())
     wrong = [
         str(device)
         for device, error in zip(devices, errors, strict=True)

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from mlgcn_jax.doctor.numbers import block
-from mlgcn_jax.models import layers
+from mlgcn_jax.models import forms, layers
 
 # dtype -> rounding of its products.
 _TYPES: dict[type, block.Rounding] = {
@@ -45,7 +45,8 @@ def convolution(kernel_size: int, stride: int, dtype: type) -> block.Block:
 def _forward_and_backward(
     x: jax.Array, kernel: jax.Array, d_y: jax.Array, *, stride: int
 ) -> tuple[jax.Array, ...]:
-    convolve = functools.partial(layers.convolve, stride=stride)
+    form = forms.of_platform(jax.default_backend())
+    convolve = functools.partial(layers.convolve, stride=stride, form=form)
     y, pull_back = jax.vjp(convolve, x, kernel)
     return tuple(a.astype(jnp.float32) for a in (y, *pull_back(d_y)))
 

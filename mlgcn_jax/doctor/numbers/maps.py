@@ -1,11 +1,13 @@
 """What else happens to feature maps: norms' statistics and pooling, with gradients."""
 
+import functools
+
 import jax
 import ml_dtypes
 import numpy as np
 
 from mlgcn_jax.doctor.numbers import block
-from mlgcn_jax.models import layers
+from mlgcn_jax.models import forms, layers
 
 
 def blocks() -> list[block.Block]:
@@ -65,7 +67,9 @@ def max_pooling() -> block.Block:
     x, d_y = _normal(2, 9, 8, 4), _normal(2, 5, 4, 4, seed=1)
 
     def forward_and_backward(x, d_y):
-        y, pull_back = jax.vjp(layers.max_pool_3x3_stride_2, x)
+        form = forms.of_platform(jax.default_backend())
+        pool = functools.partial(layers.max_pool_3x3_stride_2, form=form)
+        y, pull_back = jax.vjp(pool, x)
         return y, *pull_back(d_y)
 
     y, d_x = np.zeros(d_y.shape), np.zeros(x.shape)
