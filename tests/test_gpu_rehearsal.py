@@ -1,6 +1,6 @@
 """The script for a machine with a GPU, rehearsed on this one's CPU."""
 
-import importlib.util
+import importlib
 import json
 import os
 import pathlib
@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 FOLDER = pathlib.Path(__file__).parent / "gpu"
-_spec = importlib.util.spec_from_file_location("gpu_checks", FOLDER / "checks.py")
-assert _spec is not None and _spec.loader is not None
-checks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(checks)
+sys.path.append(str(FOLDER))
+checks = importlib.import_module("checks")
+device_stages = importlib.import_module("device_stages")
 
 
 def test_the_whole_script(tmp_path):
@@ -51,7 +50,7 @@ def test_differences():
 
 @pytest.fixture
 def stages(tmp_path):
-    return checks.Stages(tmp_path / "runs", device="cpu", small=True)
+    return device_stages.Stages(tmp_path / "runs", device="cpu", small=True)
 
 
 def write_losses(stages, run: str, losses: list[float]) -> None:
@@ -65,7 +64,6 @@ def write_losses(stages, run: str, losses: list[float]) -> None:
 
 
 def test_a_curve_that_parts_from_the_cpu_s_fails(stages, monkeypatch):
-    monkeypatch.setattr(stages, "run", lambda *_, **__: "")
     ended = types.SimpleNamespace(finish=lambda: "")
     monkeypatch.setattr(stages, "start", lambda *_, **__: ended)
     losses = [1 / step for step in range(1, 22)]
@@ -91,19 +89,27 @@ def test_a_check_that_breaks_does_not_end_the_others(stages, monkeypatch, capsys
         checks, "CHECKS", (check_broken, lambda _: (True, "all is well"))
     )
     stages.device = "tpu"  # which has no further ones
-    broken, other = checks.run_checks(stages)
+    *_, (broken, other) = checks.run_checks(stages)
     assert not broken.passed
     assert "01_no-such-stage.txt ended with 2 instead of 0" in broken.found
     assert other.passed
     assert "FAILED" in capsys.readouterr().out
 
 
+def test_no_check_begins_after_the_deadline(stages, monkeypatch):
+    monkeypatch.setattr(checks, "CHECKS", (lambda _: (True, "all is well"),))
+    stages.device = "tpu"
+    *_, (late,) = checks.run_checks(stages, deadline=time.monotonic() - 1)
+    assert not late.passed
+    assert late.found == "left out for want of time"
+
+
 def test_a_stage_that_hangs_is_ended(tmp_path):
     said = tmp_path / "said.txt"
     with said.open("w") as output:
         process = subprocess.Popen(["sleep", "600"], stdout=output)
-    stage = checks.Stage(process, said, deadline=time.monotonic() + 0.1)
+    stage = device_stages.Stage(process, said, deadline=time.monotonic() + 0.1)
     stage.wait_until(lambda: False)
-    with pytest.raises(checks.Failure, match="ended with -9 instead of 0"):
+    with pytest.raises(device_stages.Failure, match="ended with -9 instead of 0"):
         stage.finish()
     assert process.poll() is not None

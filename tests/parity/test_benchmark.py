@@ -12,6 +12,7 @@ from flax import nnx
 from mlgcn_jax.benchmarks import (
     cases,
     figures,
+    form_tasks,
     jax_tasks,
     jax_whole_run,
     measures,
@@ -276,7 +277,7 @@ def test_the_reference_convolves_over_the_same_graph():
 
 
 def test_every_measure_of_pytorch_has_one_of_ours():
-    ours = jax_tasks.TASKS.keys() | jax_whole_run.TASKS.keys()
+    ours = jax_tasks.TASKS.keys() | jax_whole_run.TASKS.keys() | form_tasks.TASKS.keys()
     assert ours == set(measures.MEASURES)
     for platform in ("cpu", "gpu", "tpu"):
         assert measures.for_platform(platform).keys() == ours
