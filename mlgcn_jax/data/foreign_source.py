@@ -151,8 +151,9 @@ class _Examples(Sequence[dict[str, Any]]):
 
 @contextlib.contextmanager
 def _refused(what: str, *, advice: str = "") -> Iterator[None]:
-    """Makes ValueErrors of whatever foreign code raises."""
+    """Makes one line of whatever foreign code raises."""
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{what} ({type(error).__name__}: {error}){advice}") from error
+        line = (str(error).splitlines() or ["without a word"])[0]
+        raise ValueError(f"{what} ({type(error).__name__}: {line}){advice}") from error
