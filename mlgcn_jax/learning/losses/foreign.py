@@ -50,13 +50,12 @@ def _without_unknown_labels(loss: contract.Loss) -> contract.Loss:
         epoch: contract.Epoch,
     ) -> Float[Array, " b"]:
         known = labels >= 0
-        logits, labels = (jnp.where(known, x, 0) for x in (logits, labels))
-        return loss(
-            logits,
-            labels,
-            jnp.where(known, 1 if weights is None else weights, 0),
-            epoch,
+        if weights is None:
+            weights = jnp.ones_like(labels)
+        logits, labels, weights = (
+            jnp.where(known, x, 0) for x in (logits, labels, weights)
         )
+        return loss(logits, labels, weights, epoch)
 
     return masked
 
