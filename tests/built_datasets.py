@@ -13,7 +13,7 @@ def file_hashes(directory):
 
 
 def examples(data):
-    return [*data.source("train"), *data.source("validation")]
+    return [*data.examples("train"), *data.examples("validation")]
 
 
 def read_csv(path):

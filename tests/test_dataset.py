@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from crawl_folders import LABELS, build_dataset, make_crawl_folder
+from crawl_folders import build_dataset, make_crawl_folder
 
 from mlgcn_jax.data import dataset
 
@@ -31,7 +31,7 @@ def test_opens_from_every_folder_above(built):
 
 
 def test_source_is_random_access(built):
-    source = built.source("train")
+    source = built.examples("train")
     assert len(source) == built.num_examples("train") > 10
     in_order = [(example["id"], example["page"]) for example in source]
     for index in reversed(range(len(source))):
@@ -49,7 +49,7 @@ def test_examples_are_what_tfds_reads(built, split):
     records = builder.as_data_source(
         split, decoders={"image": tfds.decode.SkipDecoding()}
     )
-    for record, example in zip(records, built.source(split), strict=True):
+    for record, example in zip(records, built.examples(split), strict=True):
         assert example["image"] == record["image"]
         assert example["labels"].tolist() == list(record["labels"])
         assert example["labels"].dtype == np.int64
@@ -60,18 +60,9 @@ def test_examples_are_what_tfds_reads(built, split):
             assert example[name] == record[name]
 
 
-def test_label_indices_are_in_record_order(built):
-    by_example = [example["labels"] for example in built.source("validation")]
-    alone = list(built.label_indices("validation"))
-    assert len(alone) == built.num_examples("validation")
-    for one, other in zip(by_example, alone, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert {LABELS[i] for indices in alone for i in indices} <= set(LABELS)
-
-
 def test_unknown_split(built):
     with pytest.raises(ValueError, match="split 'test' is not one of"):
-        built.source("test")
+        built.examples("test")
 
 
 def test_fingerprint_knows_the_content_not_the_place(built, copied):
@@ -144,7 +135,7 @@ def test_flipped_bit_is_noticed_when_the_record_is_read(copied):
     content = bytearray(path.read_bytes())
     content[10_000] ^= 1  # the first records; the file is longer
     path.write_bytes(content)
-    source = dataset.open_dataset(copied).source("train")
+    source = dataset.open_dataset(copied).examples("train")
     with pytest.raises(ValueError, match=r"example \d+ of train split .* damaged"):
         list(source)
     assert source[len(source) - 1]["image"].startswith(b"\xff\xd8")

@@ -116,7 +116,7 @@ def test_datasets_of_them(tmp_path, monkeypatch, name, label, count):
         FIXTURES / name, tmp_path / "data", vocabulary=str(vocabulary)
     )
     chosen = labels.read_vocabulary(vocabulary).labels.index(label)
-    examples = [*data.source("train"), *data.source("validation")]
+    examples = [*data.examples("train"), *data.examples("validation")]
     with_label = [e for e in examples if chosen in e["labels"]]
     assert len(with_label) == count
     assert {(e["width"], e["height"]) for e in examples} == {(16, 12)}  # of the pixels

@@ -66,7 +66,7 @@ def keys_of(batches):
 
 def test_train_batch_holds_letterboxed_images_and_their_labels(data):
     expected = {}
-    for example in data.source("train"):
+    for example in data.examples("train"):
         image = images.letterbox(images.load_rgb(example["image"]), IMAGE_SIZE)
         expected[image.tobytes()] = example["labels"]
     for batch in train(data, 3):
@@ -241,7 +241,7 @@ def test_evaluation_gives_every_example_once_in_order(
         )
     assert found == [
         (example["id"], example["page"], tuple(example["labels"]))
-        for example in data.source(split)
+        for example in data.examples(split)
     ]
 
 
@@ -276,7 +276,7 @@ def test_evaluation_of_a_bad_batch_size_or_split(data):
 
 @pytest.mark.parametrize("num_threads", [0, 2])
 def test_undecodable_record_names_its_id(data, monkeypatch, num_threads):
-    broken = data.source("validation")[2]
+    broken = data.examples("validation")[2]
     letterbox = stored_jpeg.letterbox
 
     def failing(content, square, **options):

@@ -55,7 +55,7 @@ def test_kept_are_those_with_tags_and_none_of_the_labels(crawl, tmp_path):
     assert len(without) == 30 + len(LABELLED)
     assert found == without | negatives
     for split in ("train", "validation"):
-        assert {splits.split_of(e["id"]) for e in kept.source(split)} == {split}
+        assert {splits.split_of(e["id"]) for e in kept.examples(split)} == {split}
         # Negatives change no count of a label.
         np.testing.assert_array_equal(
             kept.label_counts(split), dropped.label_counts(split)
@@ -205,7 +205,7 @@ def test_a_run_with_a_label_on_every_picture_and_one_on_none(crawl, capsys, capl
     assert json.loads(folder.metrics.read_text()) == results
     written = np.load(folder.predictions)
     scores, truth = written["scores"], written["labels"]
-    negatives = sum(not e["labels"].size for e in data.source("validation"))
+    negatives = sum(not e["labels"].size for e in data.examples("validation"))
     assert results["examples_without_labels"] == negatives
     assert results["labels_in_nearly_all_examples"] == ["drawing"]
     assert results["labels_without_positives"] == 1

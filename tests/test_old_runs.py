@@ -111,6 +111,6 @@ def test_a_run_of_before_goes_on_as_its_commit_would_have(archive, tmp_path):
     assert evaluated.metrics["mAP"] == pytest.approx(expected["mAP"])
 
     picture = tmp_path / "picture.jpg"
-    picture.write_bytes(data.source("validation")[0]["image"])
+    picture.write_bytes(data.examples("validation")[0]["image"])
     (predicted,) = predict.predict(model, [picture], mesh)
     np.testing.assert_allclose(predicted.scores, written["scores"][0], rtol=1e-4)

@@ -310,15 +310,15 @@ def test_sizes_of_a_dataset(data_dir):
     options = configurations.tiny(data_dir).graph
     data = dataset.open_dataset(data_dir)
     graph, _ = from_dataset.create_label_graph(options, data)
-    found = dataset_sizes.of_dataset(data_dir, options)
+    found = dataset_sizes.of_dataset(data, options)
     assert found == (
         len(data.vocabulary),
         len(graph.senders),
         data.num_examples("train"),
-        f"of the dataset {data_dir}",
+        f"of the dataset {data.directory}",
     )
     options.gamma = 1.0
-    assert dataset_sizes.of_dataset(data_dir, options).num_edges < found.num_edges
+    assert dataset_sizes.of_dataset(data, options).num_edges < found.num_edges
 
 
 def test_more_edges_need_more_memory():

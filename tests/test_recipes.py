@@ -68,6 +68,11 @@ class OfAnotherShape(Head):
         return Scorer(self.kernel[...][:1])
 
 
+class NotFinite(Head):
+    def __call__(self, graph):
+        return Scorer(jnp.log(self.kernel[...]))  # of which half is below 0
+
+
 class OnlyInTraining(Backbone):
     def __call__(self, image, *, train, key=None):
         if not train:
@@ -125,6 +130,7 @@ def test_toys_of_all_kinds_train_together(toys, data_dir, tmp_path):
     ("overrides", "message"),
     [
         ({"model__head": "toys:OfAnotherShape"}, r"training step .* float32\[24, "),
+        ({"model__head": "toys:NotFinite"}, r"head='toys:NotFinite' returns NaN or "),
         ({"model__backbone": "toys:OnlyInTraining"}, "where inference is traced"),
         ({"model__backbone": "densenet_tiny"}, r"reads \['first'\] of the backbone"),
         ({"loss__name": "toys:nothing"}, r"toys\.py\) has no nothing"),

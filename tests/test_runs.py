@@ -55,7 +55,7 @@ def test_every_example_is_evaluated_once(run, data_dir):
     results, _ = evaluate.evaluate_run(open_model(run), data, mesh, split="validation")
     folder = run_folder.RunFolder(run)
     written = np.load(folder.predictions)
-    source = data.source("validation")
+    source = data.examples("validation")
     assert len(source) % 8
     assert results["num_examples"] == len(source) == len(written["id"])
     keys = sorted(zip(written["id"], written["page"], strict=True))
@@ -82,7 +82,7 @@ def test_predicted_scores_are_the_evaluated_ones(run, data_dir, tmp_path):
     evaluate.evaluate_run(open_model(run), data, mesh, split="validation")
     written = np.load(run_folder.RunFolder(run).predictions)
     paths = []
-    for index, example in enumerate(data.source("validation")):
+    for index, example in enumerate(data.examples("validation")):
         paths.append(tmp_path / f"{index}.jpg")
         paths[-1].write_bytes(example["image"])
     predictions = list(predict.predict(open_model(run), paths, mesh))
@@ -92,7 +92,7 @@ def test_predicted_scores_are_the_evaluated_ones(run, data_dir, tmp_path):
 
 
 def test_a_broken_picture_is_reported_and_the_rest_go_on(run, data_dir, tmp_path):
-    good = dataset.open_dataset(data_dir).source("validation")[0]["image"]
+    good = dataset.open_dataset(data_dir).examples("validation")[0]["image"]
     (tmp_path / "a.jpg").write_bytes(good)
     (tmp_path / "b.jpg").write_bytes(good[: len(good) // 2])
     (tmp_path / "c").mkdir()

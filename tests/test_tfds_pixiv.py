@@ -60,12 +60,12 @@ def test_split_is_by_work_and_stable(crawl, tmp_path):
     larger = build_dataset(larger_crawl, tmp_path / "data")
     split_of = {}
     for split in ("train", "validation"):
-        for example in larger.source(split):
+        for example in larger.examples(split):
             # The pages of a work must agree.
             assert split_of.setdefault(example["id"], split) == split
             assert splits.split_of(example["id"]) == split
     for split in ("train", "validation"):
-        for example in small.source(split):
+        for example in small.examples(split):
             assert split_of[example["id"]] == split
 
 
@@ -77,7 +77,7 @@ def test_side_files_count_what_the_records_hold(crawl, tmp_path):
     for row in read_csv(data.directory / "label_counts.csv"):
         index = LABELS.index(row["label"])
         for split in ("train", "validation"):
-            counted = sum(index in labels for labels in data.label_indices(split))
+            counted = sum(index in e["labels"] for e in data.examples(split))
             assert int(row[split]) == counted
     dropped = read_csv(data.directory / "dropped_tags.csv")
     # Works are counted, not pictures: 24 works in 30 pictures.
@@ -116,7 +116,7 @@ def test_many_shards_hold_the_same_examples(crawl, tmp_path, monkeypatch):
     train_shards = list(sharded.directory.glob("*-train.array_record-*"))
     assert len(train_shards) == -(-whole.num_examples("train") // 5) > 1
     for split in ("train", "validation"):
-        one, many = whole.source(split), sharded.source(split)
+        one, many = whole.examples(split), sharded.examples(split)
         assert [e["image"] for e in one] == [e["image"] for e in many]
 
 
@@ -192,7 +192,7 @@ def test_one_hundred_thousand_labels(crawl, tmp_path):
     (crawl / "labels.csv").write_text(f"label,aliases\n{rows}", encoding="utf-8")
     data = build_dataset(crawl, tmp_path / "data")
     assert len(data.vocabulary) == 100_000
-    assert min(min(indices) for indices in data.label_indices("train")) >= 99_994
+    assert min(min(e["labels"]) for e in data.examples("train")) >= 99_994
     assert len(read_build(data)["labels_without_images"]) == 99_994
 
 

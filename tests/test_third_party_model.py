@@ -73,6 +73,6 @@ def test_it_trains_resumes_bitwise_evaluates_and_predicts(
     written = np.load(models[0].folder.predictions)["scores"]
     assert np.isfinite(written).all()
     picture = tmp_path / "picture.jpg"
-    picture.write_bytes(data.source("validation")[0]["image"])
+    picture.write_bytes(data.examples("validation")[0]["image"])
     (predicted,) = predict.predict(models[0], [picture], mesh)
     np.testing.assert_allclose(predicted.scores, written[0], rtol=1e-4, atol=1e-6)

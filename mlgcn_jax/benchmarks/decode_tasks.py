@@ -24,7 +24,7 @@ def decode(
     into one buffer that stays in its cache.
     """
     del batch_size
-    source = dataset.open_dataset(pathlib.Path(folder)).source("train")
+    source = dataset.open_dataset(pathlib.Path(folder)).examples("train")
     stored = [example["image"] for example in source]
     pool = futures.ThreadPoolExecutor(num_threads)
 

@@ -202,7 +202,7 @@ def read(
     *, batch_size: int, image_size: int, folder: str, num_threads: int
 ) -> tasks.Task:
     """One pass of a DataLoader with worker processes that stay."""
-    source = dataset.open_dataset(pathlib.Path(folder)).source("train")
+    source = dataset.open_dataset(pathlib.Path(folder)).examples("train")
     loader = torch.utils.data.DataLoader(
         _Pictures(source, image_size),
         batch_size=batch_size,

@@ -131,5 +131,7 @@ def _print_summary(built: dataset.Dataset) -> None:
         f"tags that are no label: {counts['dropped_tags']} (dropped_tags.csv); most "
         f"frequent: {most or 'none'}"
     )
-    for note in constant_labels.notes_on_dataset(built):
+    for note in constant_labels.notes_on_dataset(
+        built, counts=built.label_counts("train")
+    ):
         print(f"note: {note}")

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from ml_collections import config_flags
 
 from mlgcn_jax.commands import exit_status
-from mlgcn_jax.data import config_dict, dataset, files
+from mlgcn_jax.data import config_dict, dataset, files, source
 from mlgcn_jax.evaluation import evaluate, notes, seeds, tables
 from mlgcn_jax.runs import (
     checkpoints,
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     runs = _plan(base, workdir)
     started = [run for run in runs if _check_config(run)]
     build.build_as_configured(base, begun=bool(started))
-    data = dataset.open_dataset(pathlib.Path(base.data_dir).expanduser())
+    data = dataset.open_source(base.dataset, base.data_dir)
     for run in started:
         run.folder.check_same_dataset(data)
     mesh = meshes.create_mesh()
@@ -140,7 +140,7 @@ def _check_config(run: _Run) -> bool:
 
 
 def _evaluate(
-    folder: run_folder.RunFolder, data: dataset.Dataset, mesh: Mesh
+    folder: run_folder.RunFolder, data: source.Opened, mesh: Mesh
 ) -> dict[str, Any]:
     """Returns the metrics of a run that came to its end; computed once."""
     step = checkpoints.saved_steps(folder.checkpoints)[0]

@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
         pathlib.Path(argv[1]), mesh, step=chosen_step.STEP.value
     )
     data_dir = _DATA_DIR.value or model.folder.read_dataset()["directory"]
-    data = dataset.open_dataset(pathlib.Path(data_dir).expanduser())
+    data = dataset.open_source(model.config.dataset, data_dir)
     evaluated = evaluate.evaluate_run(model, data, mesh, split=_SPLIT.value)
     print(tables.format_per_label(model.vocabulary.labels, evaluated.per_label))
     rows = {model.folder.workdir.name: evaluated.metrics}

@@ -15,6 +15,7 @@ from mlgcn_jax.data import config_dict, dataset
 from mlgcn_jax.evaluation import evaluate, notes, tables
 from mlgcn_jax.runs import checkpoints, processes, run_folder, trained_model
 from mlgcn_jax.runs import mesh as meshes
+from mlgcn_jax.schema import configs
 from mlgcn_jax.serving import samples
 from tfds_pixiv import build
 
@@ -34,6 +35,7 @@ def _build(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
 
     The first process does it; the others then find it, or are elsewhere and do it too.
     """
+    configs.check(config)
     begun = bool(checkpoints.saved_steps(run_folder.RunFolder(workdir).checkpoints))
     if processes.is_first():
         build.build_as_configured(config, begun=begun)
@@ -46,7 +48,7 @@ def _evaluate_and_tag(config: config_dict.ConfigDict, workdir: pathlib.Path) -> 
     """Measures what was learnt, tags held-out pictures, says where all of it lies."""
     mesh = meshes.create_local_mesh()
     model = trained_model.open_run(workdir, mesh)
-    data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
+    data = dataset.open_source(config.dataset, config.data_dir)
     evaluated = evaluate.evaluate_run(model, data, mesh, split="validation")
     sheet, _ = samples.tag_held_out_pictures(model, data, mesh, count=NUM_SAMPLES)
     rows = {workdir.name: evaluated.metrics}

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"expected options alone, found {argv[1:]}")
     config = _CONFIG.value
     configs.check(config)
-    data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
+    data = dataset.open_source(config.dataset, config.data_dir)
     options = training_batches.augmentation_options(config)
     augmentations.check(options, batch_size=config.batch_size)
     batches = training_batches.open_batches(config, data, start_step=_STEP.value)

@@ -16,7 +16,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from mlgcn_jax.commands import exit_status
-from mlgcn_jax.data import config_dict, files
+from mlgcn_jax.data import config_dict, dataset, files
 from mlgcn_jax.devices import xla_flags
 from mlgcn_jax.planning import chips, dataset_sizes, devices, plan, plan_text
 
@@ -89,5 +89,5 @@ def _sizes(config: config_dict.ConfigDict) -> dataset_sizes.DatasetSizes:
     given = [f"--{flag.name}" for flag in _INSTEAD_OF_DATASET if flag.present]
     if given:
         raise app.UsageError(f"--data_dir says what {', '.join(given)} says: give one")
-    data_dir = pathlib.Path(_DATA_DIR.value).expanduser()
-    return dataset_sizes.of_dataset(data_dir, config.graph)
+    data = dataset.open_source(config.dataset, _DATA_DIR.value)
+    return dataset_sizes.of_dataset(data, config.graph)

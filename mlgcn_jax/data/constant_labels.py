@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from mlgcn_jax.data import dataset
+from mlgcn_jax.data import source
 
 # From this share of the pictures on: AP of chance 0.95, F1 of "always" 0.974.
 NEARLY_EVERY = 0.95
@@ -75,10 +75,20 @@ def notes(
     ]
 
 
-def notes_on_dataset(data: dataset.Dataset) -> list[str]:
-    """Returns the `notes` on the training and the validation split."""
-    splits = ("train", "validation")
+def notes_on_dataset(
+    data: source.Opened, *, counts: Integer[np.ndarray, " l"]
+) -> list[str]:
+    """Returns the `notes` on the training split, whose counts are known, and the other.
+
+    Args:
+        data: The dataset.
+        counts: Number of its training examples that have each label.
+    """
     counted = {
-        split: (data.label_counts(split), data.num_examples(split)) for split in splits
+        "train": (counts, data.num_examples("train")),
+        "validation": (
+            data.label_counts("validation"),
+            data.num_examples("validation"),
+        ),
     }
     return notes(data.vocabulary.labels, counted)

@@ -4,10 +4,9 @@ The version folder holds array_record shards, TFDS's own metadata and the side f
 named here; `input_pipeline` makes batches of what this module reads.
 """
 
-import functools
 import hashlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from array_record.python import array_record_data_source
 from jaxtyping import Int64
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlgcn_jax.data import files, labels, tables
+from mlgcn_jax.data import files, foreign_source, labels, source, tables
 
 # Written beside the shards: vocabulary, examples per label, tags that are no label,
 # pictures that could not be used, settings and counts.
@@ -33,7 +32,7 @@ INCOMPLETE = "incomplete."  # how the folders of builds under way or killed begi
 _TFDS_FILES = ("dataset_info.json", "features.json")
 
 
-class Examples:
+class Examples(Sequence[dict[str, Any]]):
     """The examples of one split, read from disk one at a time, by any thread."""
 
     def __init__(self, records: Sequence, *, name: str):
@@ -45,11 +44,7 @@ class Examples:
         """Returns the number of examples."""
         return len(self._records)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yields every example, in record order."""
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:  # pyright: ignore
         """Returns an example: JPEG bytes, sorted label indices and the metadata.
 
         Raises:
@@ -113,7 +108,7 @@ class Dataset:
             raise ValueError(f"split {split!r} is not one of {sorted(splits)}")
         return splits[split].num_examples
 
-    def source(self, split: str) -> Examples:
+    def examples(self, split: str) -> Examples:
         """Returns the examples of a split; images stay JPEG bytes.
 
         Each is a dict of "image" (bytes), "labels" (int64 array), "id", "page",
@@ -128,13 +123,14 @@ class Dataset:
         )
         return Examples(records, name=f"{split} split of {self.directory}")
 
-    def label_indices(self, split: str) -> Iterator[Int64[np.ndarray, " k"]]:
-        """Yields the sorted label indices of every example, in record order."""
-        return (example["labels"] for example in self.source(split))
-
     def build_record(self) -> dict[str, Any]:
         """Returns the settings and counts of the build, as in build.json."""
         return _ADDED_KEYS | files.read_json(self.directory / "build.json")
+
+    @property
+    def max_side_px(self) -> int:
+        """The long side to which larger pictures were shrunk."""
+        return self.build_record()["settings"]["max_side_px"]
 
     def label_counts(self, split: str) -> Int64[np.ndarray, " l"]:
         """Returns the number of examples of a split that have each label."""
@@ -142,7 +138,7 @@ class Dataset:
         rows = tables.read_rows(self.directory / "label_counts.csv", header)
         return np.array([row[header.index(split)] for row in rows], np.int64)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the metadata files, by which a run knows its dataset again."""
         digest = hashlib.sha256()
@@ -150,6 +146,23 @@ class Dataset:
             content = (self.directory / name).read_bytes()
             digest.update(f"{name} {len(content)}\n".encode() + content)
         return digest.hexdigest()
+
+
+def open_source(name: str, data_dir: pathlib.Path | str) -> source.Opened:
+    """Opens a dataset as a config names it.
+
+    Args:
+        name: `config.dataset`, "" for one that `mlgcn build` wrote.
+        data_dir: `config.data_dir`; ~ is the home.
+
+    Raises:
+        FileNotFoundError: as `open_dataset`.
+        ValueError: as `open_dataset` and `foreign_source.ForeignSource`.
+    """
+    directory = pathlib.Path(data_dir).expanduser()
+    if name:
+        return foreign_source.ForeignSource(name, directory)
+    return open_dataset(directory)
 
 
 def open_dataset(data_dir: pathlib.Path) -> Dataset:

@@ -5,21 +5,21 @@ gives every example exactly once, in batches of one shape. Threads and not proce
 decoding gives up the interpreter lock, and no shared memory can leak.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grain
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mlgcn_jax.data import batch_memory, crops, dataset, images, stored_jpeg
+from mlgcn_jax.data import batch_memory, crops, images, source, stored_jpeg
 
 _BATCHES_AHEAD = 2  # for every thread
 _ENDLESS = 2**62  # examples; more and grain's counting of small batches overflows
 
 
 def train_batches(
-    data: dataset.Dataset,
+    data: source.Source,
     *,
     image_size: int,
     batch_size: int,
@@ -94,7 +94,7 @@ def train_batches(
 
 
 def evaluation_batches(
-    data: dataset.Dataset,
+    data: source.Source,
     split: str,
     *,
     image_size: int,
@@ -158,14 +158,14 @@ class _BatchReader:
 
     def __init__(
         self,
-        data: dataset.Dataset,
+        data: source.Source,
         split: str,
         *,
         image_size: int,
         batch_size: int,
         pad_colour: str,
     ):
-        self._source = data.source(split)
+        self._examples = data.examples(split)
         self._num_labels = len(data.vocabulary)
         self._pad_colour = pad_colour
         shape = (batch_size, image_size, image_size, 3)
@@ -184,7 +184,7 @@ class _BatchReader:
         size = np.zeros((len(image), 2), np.int32)
         examples = []
         for row, index in enumerate(indices):
-            example = self._source[index]
+            example = self._examples[index]
             crop = chosen[row] if chosen else crops.Crop()
             size[row] = self._decode(example, image[row], crop)
             examples.append(example)
@@ -206,7 +206,7 @@ class _BatchReader:
 
     def _decode(
         self,
-        example: dict[str, Any],
+        example: Mapping[str, Any],
         square: UInt8[np.ndarray, "h w 3"],
         crop: crops.Crop,
     ) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def check(data_dir: pathlib.Path | None) -> Iterator[findings.Finding]:
 def _first_picture(data_dir: pathlib.Path) -> findings.Finding:
     name = f"first picture of {data_dir}"
     try:
-        content = dataset.open_dataset(data_dir).source("train")[0]["image"]
+        content = dataset.open_dataset(data_dir).examples("train")[0]["image"]
         square = np.empty((128, 128, 3), np.uint8)
         stored_jpeg.letterbox(content, square)
         return _compare(name, square, images.letterbox(images.load_rgb(content), 128))

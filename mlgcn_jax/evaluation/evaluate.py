@@ -11,7 +11,7 @@ from absl import logging
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float32, Int64
 
-from mlgcn_jax.data import constant_labels, dataset, files, input_pipeline
+from mlgcn_jax.data import constant_labels, files, input_pipeline, source
 from mlgcn_jax.evaluation import metrics, scoring
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, trained_model
@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
 
 def predict_split(
     scorer: Callable[[np.ndarray], np.ndarray],
-    data: dataset.Dataset,
+    data: source.Source,
     split: str,
     *,
     image_size: int,
@@ -89,7 +89,7 @@ def predict_split(
 
 def evaluate_run(
     model: trained_model.TrainedModel,
-    data: dataset.Dataset,
+    data: source.Opened,
     mesh: Mesh,
     *,
     split: str,
@@ -153,7 +153,7 @@ def evaluate_run(
 
 
 def read_metrics(
-    folder: run_folder.RunFolder, data: dataset.Dataset, *, split: str, step: int
+    folder: run_folder.RunFolder, data: source.Source, *, split: str, step: int
 ) -> dict[str, Any] | None:
     """Returns what `evaluate_run` wrote, None where that was of anything else."""
     try:

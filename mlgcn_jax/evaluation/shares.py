@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from mlgcn_jax.data import dataset
+from mlgcn_jax.data import source
 from mlgcn_jax.evaluation import evaluate
 from mlgcn_jax.runs import processes
 
 
 def score_split(
     scorer: Callable[[np.ndarray], np.ndarray],
-    data: dataset.Dataset,
+    data: source.Source,
     split: str,
     *,
     image_size: int,

@@ -2,12 +2,12 @@
 
 import pathlib
 
-from mlgcn_jax.data import config_dict, dataset
+from mlgcn_jax.data import config_dict, source
 from mlgcn_jax.graph import embeddings, label_graph, statistics
 
 
 def create_label_graph(
-    options: config_dict.ConfigDict, data: dataset.Dataset
+    options: config_dict.ConfigDict, data: source.Source
 ) -> tuple[label_graph.LabelGraph, statistics.LabelStatistics]:
     """Returns the label graph of the training split, and the counts behind it.
 
@@ -18,7 +18,9 @@ def create_label_graph(
     Raises:
         ValueError: an option is out of range, or the embedding file lacks labels.
     """
-    counted = statistics.count_labels(data.label_indices("train"), len(data.vocabulary))
+    counted = statistics.count_labels(
+        (example["labels"] for example in data.examples("train")), len(data.vocabulary)
+    )
     path = options.embedding_file
     nodes = embeddings.label_embeddings(
         options.embedding,

@@ -1,9 +1,8 @@
 """What a plan needs to know of a dataset: looked up, or assumed."""
 
-import pathlib
 from typing import NamedTuple
 
-from mlgcn_jax.data import config_dict, dataset
+from mlgcn_jax.data import config_dict, source
 from mlgcn_jax.graph import from_dataset
 
 # With the paper's gamma of 0.002 a label of a million pictures has 480 neighbours among
@@ -58,22 +57,20 @@ def assumed(
     return DatasetSizes(num_labels, num_edges + num_labels, num_examples, edges_from)
 
 
-def of_dataset(data_dir: pathlib.Path, options: config_dict.ConfigDict) -> DatasetSizes:
-    """Returns those of the dataset in a folder, its label graph made as for a run.
+def of_dataset(data: source.Opened, options: config_dict.ConfigDict) -> DatasetSizes:
+    """Returns those of a dataset, its label graph made as for a run.
 
     Args:
-        data_dir: as `mlgcn build` was given it.
+        data: the dataset.
         options: `config.graph`.
 
     Raises:
-        FileNotFoundError: there is no dataset.
         ValueError: it cannot be read, or the graph cannot be made of it.
     """
-    data = dataset.open_dataset(data_dir)
     graph, _ = from_dataset.create_label_graph(options, data)
     return DatasetSizes(
         len(data.vocabulary),
         len(graph.senders),
         data.num_examples("train"),
-        f"of the dataset {data_dir}",
+        f"of the dataset {data.directory}",
     )

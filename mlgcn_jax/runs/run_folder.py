@@ -24,7 +24,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from mlgcn_jax.data import config_dict, dataset, files, labels
+from mlgcn_jax.data import config_dict, files, labels, source
 from mlgcn_jax.graph import label_graph, statistics
 from mlgcn_jax.runs import checksums, epochs, named_files, run_paths
 from mlgcn_jax.schema import configs
@@ -65,7 +65,7 @@ class RunFolder(run_paths.RunPaths):
     def create(
         self,
         config: config_dict.ConfigDict,
-        data: dataset.Dataset,
+        data: source.Opened,
         graph: label_graph.LabelGraph,
         counted: statistics.LabelStatistics,
     ) -> None:
@@ -78,7 +78,7 @@ class RunFolder(run_paths.RunPaths):
         named_files.write_checksums(self.named_files, _flat(config.to_dict()))
         self._write_config(config, data, examples_per_epoch=data.num_examples("train"))
 
-    def reopen(self, config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
+    def reopen(self, config: config_dict.ConfigDict, data: source.Opened) -> None:
         """Checks that the run is the same as before; what may change is updated.
 
         Raises:
@@ -100,7 +100,7 @@ class RunFolder(run_paths.RunPaths):
     def _write_config(
         self,
         config: config_dict.ConfigDict,
-        data: dataset.Dataset,
+        data: source.Opened,
         *,
         examples_per_epoch: int,
     ) -> None:
@@ -197,7 +197,7 @@ class RunFolder(run_paths.RunPaths):
                 "another --workdir"
             )
 
-    def check_same_dataset(self, data: dataset.Dataset) -> None:
+    def check_same_dataset(self, data: source.Opened) -> None:
         """Raises ValueError where the run was trained on another dataset."""
         before = self.read_dataset()
         if before["fingerprint"] != data.fingerprint:

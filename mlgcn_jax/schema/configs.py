@@ -18,7 +18,7 @@ def default() -> config_dict.ConfigDict:
 
 
 def check(config: config_dict.ConfigDict) -> None:
-    """Checks that a dataset is named, and every value by its row.
+    """Checks that one dataset is named, and every value by its row.
 
     Raises:
         ValueError: one is out of its range; the message has the range.
@@ -29,6 +29,11 @@ def check(config: config_dict.ConfigDict) -> None:
             "`mlgcn build --data_dir=DIR` wrote"
         )
     check_values(config)
+    if config.dataset and config.build.source:
+        raise ValueError(
+            f"config.build.source={config.build.source} builds no dataset "
+            f"{config.dataset!r}; leave it out, or config.dataset"
+        )
 
 
 def check_values(config: config_dict.ConfigDict) -> None:

@@ -56,7 +56,17 @@ KEYS: dict[str, Key] = {
         Option(0, "of initial parameters, order of examples, all drawn", 0, 2**32 - 1)
     ),
     "data_dir": Key(
-        Option("", "the dataset: what `mlgcn build --data_dir` wrote"), may_change=True
+        Option("", "folder of the dataset: what `mlgcn build --data_dir` wrote"),
+        may_change=True,
+    ),
+    "dataset": Key(
+        Option(
+            "",
+            "package.module:Class of a dataset of your own (mlgcn_jax/data/source.py), "
+            "made with data_dir; empty: what `mlgcn build` wrote",
+        ),
+        may_change=True,
+        before="",
     ),
     # `launch` and `compare` build it first, where data_dir holds nothing else; one that
     # is there must be this one, by its content.

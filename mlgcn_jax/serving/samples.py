@@ -5,14 +5,14 @@ import pathlib
 
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import dataset
+from mlgcn_jax.data import source
 from mlgcn_jax.runs import trained_model
 from mlgcn_jax.serving import contact_sheet, predict
 
 
 def tag_held_out_pictures(
     model: trained_model.TrainedModel,
-    data: dataset.Dataset,
+    data: source.Source,
     mesh: Mesh,
     *,
     count: int,
@@ -25,8 +25,8 @@ def tag_held_out_pictures(
     folder = model.folder.workdir / "samples"
     folder.mkdir(exist_ok=True)
     paths, true_labels = [], []
-    source = data.source("validation")
-    for index, example in enumerate(itertools.islice(iter(source), count)):
+    examples = data.examples("validation")
+    for index, example in enumerate(itertools.islice(examples, count)):
         path = folder / f"{index:02d}.jpg"  # not the id, which may hold anything
         path.write_bytes(example["image"])
         paths.append(path)

@@ -8,7 +8,7 @@ import operator
 
 from absl import logging
 
-from mlgcn_jax.data import config_dict, dataset, foreign_names
+from mlgcn_jax.data import config_dict, foreign_names, source
 from mlgcn_jax.learning.augmentations import registry as augmentations
 from mlgcn_jax.schema import configs
 from mlgcn_jax.training import training_batches
@@ -79,7 +79,7 @@ def _check_sections(config: config_dict.ConfigDict) -> None:
             )
 
 
-def tell(config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
+def tell(config: config_dict.ConfigDict, data: source.Opened) -> None:
     """Warns of what this dataset makes of a config that could be meant otherwise."""
     num_examples = data.num_examples("train")
     if config.batch_size > num_examples / 2:
@@ -97,7 +97,7 @@ def tell(config: config_dict.ConfigDict, data: dataset.Dataset) -> None:
             config.optimizer.frozen_backbone_epochs,
             config.num_epochs,
         )
-    stored_px = data.build_record()["settings"]["max_side_px"]
+    stored_px = data.max_side_px
     if config.image_size > stored_px:
         logging.warning(
             "config.image_size=%d is more than the %d px that the dataset stores of a "

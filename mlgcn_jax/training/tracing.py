@@ -1,7 +1,8 @@
 """A config tried before its run is made: whether its model can be made and trained.
 
-Nothing is computed. What we wrote is known to train; a step and inference are traced
-only where something of others is named.
+What we wrote is known to train; a step and inference are traced only where something of
+others is named, and nothing is computed but what a head of others makes of a few random
+numbers.
 """
 
 import jax
@@ -10,8 +11,9 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mlgcn_jax.data import config_dict, foreign_names
+from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import construction, inference
+from mlgcn_jax.models import construction, contract, inference, registry
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import program
 
@@ -49,3 +51,43 @@ def check(
 
     with construction.refused(named, "where inference is traced"):
         jax.eval_shape(score, variables, batch["image"])
+    if foreign_names.is_foreign(config.model.head):
+        _check_head_is_finite(config, graph, num_labels=num_labels)
+
+
+def _check_head_is_finite(
+    config: config_dict.ConfigDict, graph: label_graph.LabelGraph, *, num_labels: int
+) -> None:
+    """Raises ValueError where a head makes NaN or infinities of numbers in (0, 1).
+
+    It has the run's initial parameters. What a backbone may hand out at its mildest is
+    drawn in place of what it does, which XLA then leaves out.
+    """
+    size = config.image_size
+
+    def answer(graph: label_graph.LabelGraph) -> list[contract.HeadOutput]:
+        model = registry.create_model(
+            config, num_labels=num_labels, rngs=nnx.Rngs(config.seed)
+        )
+        features = model.features(jnp.zeros((2, size, size, 3), jnp.uint8), train=False)
+        key = jax.random.key(0)
+        drawn = jax.tree.map(
+            lambda x: jax.random.uniform(key, x.shape, minval=0.01),
+            (features.feature_map, features.taps),
+        )
+        features = features._replace(feature_map=drawn[0], taps=drawn[1])
+        labels = jnp.zeros((2, num_labels)).at[0].set(1)
+        scorer = model.scorer(graph)
+        return [
+            scorer(features, contract.Context(train=True, key=key, labels=labels)),
+            scorer(features, contract.Context()),
+        ]
+
+    outputs = compiler.jit(answer)(graph)
+    if not all(jnp.isfinite(x).all() for x in jax.tree.leaves(outputs)):
+        raise ValueError(
+            f"config.model.head={config.model.head!r} returns NaN or infinities "
+            "with its initial parameters, for a feature map of numbers between 0 and "
+            "1; look for a division by zero, or a logarithm or root of what may be "
+            "negative"
+        )

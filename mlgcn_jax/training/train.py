@@ -8,7 +8,7 @@ import jax
 from absl import logging
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import config_dict, constant_labels, dataset
+from mlgcn_jax.data import config_dict, constant_labels, dataset, source
 from mlgcn_jax.devices import compilation_cache
 from mlgcn_jax.doctor import quick
 from mlgcn_jax.graph import from_dataset, label_graph
@@ -101,12 +101,10 @@ def _train(
     meshes.check_batch_size(
         config.batch_size, mesh.size, accumulation_steps=config.accumulation_steps
     )
-    data = dataset.open_dataset(pathlib.Path(config.data_dir).expanduser())
+    data = dataset.open_source(config.dataset, config.data_dir)
     quick.check(mesh)
     num_labels = len(data.vocabulary)
     if processes.is_first():
-        for note in constant_labels.notes_on_dataset(data):
-            logging.warning("%s", note)
         promises.tell(config, data)
 
     # --- Run folder and label graph: new, or as they were when the run stopped ---
@@ -248,7 +246,7 @@ def _open_store(
 def _open_folder(
     config: config_dict.ConfigDict,
     folder: run_folder.RunFolder,
-    data: dataset.Dataset,
+    data: source.Opened,
     mesh: Mesh,
 ) -> int | None:
     """Makes the folder of a new run; returns the step to go on from in another's."""
@@ -256,6 +254,8 @@ def _open_folder(
     if step is None:
         promises.check(config)
         graph, counted = from_dataset.create_label_graph(config.graph, data)
+        for note in constant_labels.notes_on_dataset(data, counts=counted.counts):
+            logging.warning("%s", note)
         tracing.check(config, mesh, graph, num_labels=len(data.vocabulary))
         folder.create(config, data, graph, counted)
     else:

@@ -5,13 +5,13 @@ from typing import Any
 import grain
 import numpy as np
 
-from mlgcn_jax.data import config_dict, crops, dataset, input_pipeline
+from mlgcn_jax.data import config_dict, crops, input_pipeline, source
 from mlgcn_jax.learning.augmentations import registry as augmentations
 
 
 def open_batches(
     config: config_dict.ConfigDict,
-    data: dataset.Dataset,
+    data: source.Source,
     *,
     start_step: int,
     rows: slice = slice(None),

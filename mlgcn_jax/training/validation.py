@@ -3,7 +3,7 @@
 from absl import logging
 from flax import nnx
 
-from mlgcn_jax.data import config_dict, dataset
+from mlgcn_jax.data import config_dict, source
 from mlgcn_jax.evaluation import metrics, scoring, shares
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.runs import mesh as meshes
@@ -17,7 +17,7 @@ class Validation:
     def __init__(
         self,
         config: config_dict.ConfigDict,
-        data: dataset.Dataset,
+        data: source.Source,
         graphdef: nnx.GraphDef,
         *,
         batch_size: int,

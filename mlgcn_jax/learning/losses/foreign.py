@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from mlgcn_jax.data import foreign_names
 from mlgcn_jax.learning.losses import contract
@@ -17,8 +18,9 @@ _SIGNATURE = "(logits [b l], labels [b l], weights [b l] | None, epoch) -> [b]"
 def load(name: str, options: Mapping[str, Any], *, num_labels: int) -> contract.Loss:
     """Returns the function as a loss, its options bound as keywords.
 
-    It is called as `contract` says, labels below 0 included, and is traced here,
-    with weights and without.
+    It is called as `contract` says, and is traced here, with weights and without. One
+    that has not said that it takes unknown labels, by `takes_unknown_labels = True` as
+    an attribute of the function, gets them as absent with logit and weight 0.
 
     Args:
         name: `package.module:function`, importable where we run.
@@ -33,7 +35,29 @@ def load(name: str, options: Mapping[str, Any], *, num_labels: int) -> contract.
     loss = functools.partial(function, **options)
     _check_arguments(name, function, options)
     _check_value(name, loss, num_labels)
-    return loss
+    if getattr(function, "takes_unknown_labels", False):
+        return loss
+    return _without_unknown_labels(loss)
+
+
+def _without_unknown_labels(loss: contract.Loss) -> contract.Loss:
+    """Returns a loss that is called without labels below 0, which have no gradient."""
+
+    def masked(
+        logits: Float[Array, "b l"],
+        labels: Float[Array, "b l"],
+        weights: Float[Array, "b l"] | None,
+        epoch: contract.Epoch,
+    ) -> Float[Array, " b"]:
+        known = labels >= 0
+        if weights is None:
+            weights = jnp.ones_like(labels)
+        logits, labels, weights = (
+            jnp.where(known, x, 0) for x in (logits, labels, weights)
+        )
+        return loss(logits, labels, weights, epoch)
+
+    return masked
 
 
 def _check_arguments(
