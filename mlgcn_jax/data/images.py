@@ -130,9 +130,18 @@ def encode_jpeg(image: Image.Image, *, max_side_px: int = 512) -> bytes:
     Args:
         image: Of mode RGB.
         max_side_px: A longer side is shrunk to this; nothing is enlarged.
+
+    Raises:
+        UnusableSizeError: Shrunk it has a side under MIN_SIDE_PX.
     """
     if max(image.size) > max_side_px:
-        image = image.resize(fit(image.size, max_side_px), Image.Resampling.LANCZOS)
+        size = fit(image.size, max_side_px)
+        if min(size) < MIN_SIDE_PX:
+            raise UnusableSizeError(
+                f"too long: {image.width} x {image.height}, shrunk to a long side of "
+                f"{max_side_px} pixels, has a side under {MIN_SIDE_PX}"
+            )
+        image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling="4:2:0")
     return buffer.getvalue()
