@@ -136,6 +136,11 @@ class Dataset:
         """Returns the settings and counts of the build, as in build.json."""
         return _ADDED_KEYS | files.read_json(self.directory / "build.json")
 
+    @property
+    def max_side_px(self) -> int:
+        """The long side to which larger pictures were shrunk."""
+        return self.build_record()["settings"]["max_side_px"]
+
     def label_counts(self, split: str) -> Int64[np.ndarray, " l"]:
         """Returns the number of examples of a split that have each label."""
         header = ("label", "train", "validation")

@@ -1,8 +1,9 @@
 """Picture files of any kind -> right RGB, stored JPEG, square model input.
 
 Built once: `load_rgb` -> `encode_jpeg`. Read at every use: `load_rgb` -> `letterbox`
-(for stored JPEG `stored_jpeg.letterbox`). Nothing here has state, so threads may share
-it all.
+(for stored JPEG `stored_jpeg.letterbox`). A picture that is in no dataset goes the
+whole way: `stored_jpeg.letterbox_file`. Nothing here has state, so threads may share it
+all.
 """
 
 import contextlib

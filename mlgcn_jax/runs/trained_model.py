@@ -20,6 +20,7 @@ class TrainedModel:
     Attributes:
         folder: the run's folder.
         config: the config it was trained with.
+        max_side_px: to which larger pictures were shrunk before it saw them.
         vocabulary: its labels.
         graph: its label graph.
         counted: how often it saw each label, alone and together.
@@ -31,6 +32,7 @@ class TrainedModel:
 
     folder: run_folder.RunFolder
     config: config_dict.ConfigDict
+    max_side_px: int
     vocabulary: labels.Vocabulary
     graph: label_graph.LabelGraph
     counted: statistics.LabelStatistics
@@ -74,6 +76,7 @@ def open_run(
     return TrainedModel(
         folder=folder,
         config=config,
+        max_side_px=folder.read_max_side_px(config),
         vocabulary=vocabulary,
         graph=jax.device_put(graph, replicated),
         counted=counted,
