@@ -13,6 +13,8 @@ from tfds_pixiv import tfds_pixiv_dataset_builder
 SHAPES = ("circle", "square", "triangle")
 COLOURS = {"red": (220, 30, 30), "green": (20, 160, 60), "blue": (40, 60, 220)}
 LABELS = (*SHAPES, *COLOURS)
+# What `make_crawl_folder` is given for the datasets in `old_runs/`.
+OF_OLD_RUNS: dict[str, Any] = {"num_works": 24, "size": (32, 32)}
 
 
 def draw(shape: str, colour: str, *, size: tuple[int, int], seed: int) -> Image.Image:
@@ -56,6 +58,11 @@ def add_picture(
     with (folder / "metadata.jsonl").open("a", encoding="utf-8") as metadata:
         metadata.write(json.dumps(entry) + "\n")
     return entry
+
+
+def picture_of(folder: Path, example: dict[str, Any]) -> Path:
+    """The file of a crawl folder that an example of its dataset was made of."""
+    return folder / "images" / f"{example['id']}_p{example['page']}.png"
 
 
 def make_crawl_folder(

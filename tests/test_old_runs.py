@@ -4,6 +4,7 @@ import json
 import pathlib
 import tarfile
 
+import crawl_folders
 import ml_collections
 import numpy as np
 import pytest
@@ -86,6 +87,7 @@ def test_a_run_of_before_goes_on_as_its_commit_would_have(archive, tmp_path):
 
     # It opens as it lies there; today's code goes on with it; then it opens again.
     begun = trained_model.open_run(folder.workdir, mesh)
+    assert begun.max_side_px == data.max_side_px
     assert flat_keys(begun.config) >= flat_keys(default.get_config())
     config = config_of_today(folder, tmp_path / "data")
     assert train.train_and_evaluate(config, folder.workdir) is None
@@ -110,7 +112,9 @@ def test_a_run_of_before_goes_on_as_its_commit_would_have(archive, tmp_path):
     assert not expected["scores"]
     assert evaluated.metrics["mAP"] == pytest.approx(expected["mAP"])
 
-    picture = tmp_path / "picture.jpg"
-    picture.write_bytes(data.examples("validation")[0]["image"])
+    crawl = crawl_folders.make_crawl_folder(
+        tmp_path / "crawl", **crawl_folders.OF_OLD_RUNS
+    )
+    picture = crawl_folders.picture_of(crawl, data.examples("validation")[0])
     (predicted,) = predict.predict(model, [picture], mesh)
     np.testing.assert_allclose(predicted.scores, written["scores"][0], rtol=1e-4)

@@ -143,6 +143,24 @@ def test_an_epoch_is_a_pass_but_in_runs_of_before_it_was(tmp_path, datasets):
         assert folder.read_epochs(config) == (num_examples // 4 * 4, 4)
 
 
+def test_a_run_knows_how_large_its_pictures_were_stored(tmp_path):
+    """Runs of before this was written go by the build of their config."""
+    crawl = crawl_folders.make_crawl_folder(tmp_path / "crawl", num_works=12)
+    data = crawl_folders.build_dataset(crawl, tmp_path / "built", max_side_px=48)
+    folder = run_folder.RunFolder(tmp_path / "run")
+    folder.workdir.mkdir()
+    config = configurations.tiny()
+    create(folder, config, data)
+    assert folder.read_max_side_px(config) == 48
+    written = json.loads(folder.dataset.read_text())
+    del written["max_side_px"]
+    folder.dataset.write_text(json.dumps(written))
+    assert folder.read_max_side_px(config) == 512
+    assert folder.read_max_side_px(configurations.tiny(build__max_side=64)) == 64
+    folder.reopen(config, data)
+    assert folder.read_max_side_px(config) == 48
+
+
 def test_a_new_run_has_no_results_of_one_that_was_there_before(tmp_path, datasets):
     folder = run_folder.RunFolder(tmp_path)
     create(folder, configurations.tiny(), datasets[0])

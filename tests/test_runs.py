@@ -76,15 +76,13 @@ def test_every_example_is_evaluated_once(run, data_dir):
     assert len(rows) == 1 + len(crawl_folders.LABELS)
 
 
-def test_predicted_scores_are_the_evaluated_ones(run, data_dir, tmp_path):
+def test_predicted_scores_are_the_evaluated_ones(run, data_dir):
     data = dataset.open_dataset(data_dir)
     mesh = meshes.create_mesh()
     evaluate.evaluate_run(open_model(run), data, mesh, split="validation")
     written = np.load(run_folder.RunFolder(run).predictions)
-    paths = []
-    for index, example in enumerate(data.examples("validation")):
-        paths.append(tmp_path / f"{index}.jpg")
-        paths[-1].write_bytes(example["image"])
+    crawl = data_dir.parent / "crawl"
+    paths = [crawl_folders.picture_of(crawl, x) for x in data.examples("validation")]
     predictions = list(predict.predict(open_model(run), paths, mesh))
     scores = np.stack([p.scores for p in predictions])
     # The batches have other sizes, so sums may be taken in another order.
@@ -122,6 +120,12 @@ def test_samples_are_drawn(run, data_dir):
         open_model(run), data, meshes.create_mesh(), count=5
     )
     assert len(predictions) == 5 and sheet.stat().st_size > 1000
+    assert [p.path.name for p in predictions] == [f"0{i}.jpg" for i in range(5)]
+    mesh = meshes.create_mesh()
+    evaluate.evaluate_run(open_model(run), data, mesh, split="validation")
+    written = np.load(run_folder.RunFolder(run).predictions)["scores"]
+    scores = np.stack([p.scores for p in predictions])
+    np.testing.assert_allclose(scores, written[:5], rtol=1e-4, atol=1e-6)
 
 
 def test_the_run_of_other_labels_is_an_error(run, tmp_path):

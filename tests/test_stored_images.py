@@ -21,12 +21,21 @@ from mlgcn_jax.data import images
         ((300, 900), (171, 512)),
         ((512, 100), (512, 100)),
         ((40, 30), (40, 30)),  # never enlarged
-        ((9, 20_000), (1, 512)),
+        ((8, 512), (8, 512)),
+        ((9, 576), (8, 512)),
     ],
 )
 def test_stored_size(size, stored):
     content = images.encode_jpeg(Image.new("RGB", size, "red"))
     assert Image.open(io.BytesIO(content)).size == stored
+
+
+def test_a_picture_that_could_not_be_read_again_is_not_stored():
+    long = Image.new("RGB", (8, 600), "red")
+    assert images.load_rgb(images.encode_jpeg(long, max_side_px=600)).size == long.size
+    message = "8 x 600, shrunk to a long side of 512 pixels, has a side under 8"
+    with pytest.raises(images.UnusableSizeError, match=message):
+        images.encode_jpeg(long)
 
 
 def test_stored_jpeg_is_baseline_420_and_deterministic():

@@ -12,7 +12,7 @@ from crawl_folders import (
     make_crawl_folder,
 )
 
-from mlgcn_jax.data import splits
+from mlgcn_jax.data import images, splits
 from tfds_pixiv import encoding, tfds_pixiv_dataset_builder
 
 BROKEN = b"\xff\xd8\xff\xe0 this is no JPEG"
@@ -36,6 +36,16 @@ def test_rejects_are_listed_up_to_the_share(crawl, tmp_path):
     assert broken["reason"]
     assert str(tmp_path) not in broken["reason"]
     assert len(examples(data)) == 30
+
+
+def test_a_picture_too_long_to_be_read_again_is_rejected(crawl, tmp_path):
+    long = draw("circle", "red", size=(8, 600), seed=0)
+    add_picture(crawl, long, id=7, tags=["circle"])
+    data = build_dataset(crawl, tmp_path / "data", max_reject_share=0.5)
+    (line,) = (data.directory / "rejects.jsonl").read_text().splitlines()
+    assert "too long: 8 x 600" in json.loads(line)["reason"]
+    for example in examples(data):
+        images.load_rgb(example["image"])
 
 
 def test_too_many_rejects_fail_and_leave_only_the_list(crawl, tmp_path):

@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 import signal
 
+import crawl_folders
 import jax
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_it_trains_resumes_bitwise_evaluates_and_predicts(
     evaluate.evaluate_run(models[0], data, mesh, split="validation")
     written = np.load(models[0].folder.predictions)["scores"]
     assert np.isfinite(written).all()
-    picture = tmp_path / "picture.jpg"
-    picture.write_bytes(data.examples("validation")[0]["image"])
+    crawl = data_dir.parent / "crawl"
+    picture = crawl_folders.picture_of(crawl, data.examples("validation")[0])
     (predicted,) = predict.predict(models[0], [picture], mesh)
     np.testing.assert_allclose(predicted.scores, written[0], rtol=1e-4, atol=1e-6)

@@ -69,11 +69,11 @@ def _encode(
     picture = labelled.picture
     try:
         image = images.load_rgb(picture.path)
+        stored = images.encode_jpeg(image, max_side_px=max_side_px)
     except images.ImageError as error:
         return folder_contents.Reject(
             picture.id, picture.page, picture.path.name, reason=str(error)
         )
-    stored = images.encode_jpeg(image, max_side_px=max_side_px)
     example = {
         "image": stored,
         "id": picture.id,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from mlgcn_jax.data import foreign_names, images, labels, source
+from mlgcn_jax.data import foreign_names, labels, source
 
 _MEMBERS = ("vocabulary", "fingerprint", "num_examples", "examples")
 _EXAMPLE = "an example has image (bytes), labels (indices), id and perhaps page"
@@ -22,10 +22,10 @@ class ForeignSource:
         directory: What the class was given.
         vocabulary: The labels.
         fingerprint: As the class says it.
-        max_side_px: More than any picture has: none is known to have been shrunk.
+        max_side_px: None: its pictures are read as they are.
     """
 
-    max_side_px = images.MAX_IMAGE_PIXELS
+    max_side_px = None
 
     def __init__(self, name: str, directory: pathlib.Path):
         """Makes the class `package.module:Class` with a folder, which it may ignore.

@@ -1,8 +1,9 @@
 """Picture files of any kind -> right RGB, stored JPEG, square model input.
 
 Built once: `load_rgb` -> `encode_jpeg`. Read at every use: `load_rgb` -> `letterbox`
-(for stored JPEG `stored_jpeg.letterbox`). Nothing here has state, so threads may share
-it all.
+(for stored JPEG `stored_jpeg.letterbox`). A picture that is in no dataset goes the
+whole way: `stored_jpeg.letterbox_file`. Nothing here has state, so threads may share it
+all.
 """
 
 import contextlib
@@ -105,6 +106,16 @@ def load_rgb(source: pathlib.Path | bytes) -> Image.Image:
             return _load(file)
 
 
+def read(path: pathlib.Path) -> bytes:
+    """Returns a picture file's content, without looking at it.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    with _picture_errors():
+        return path.read_bytes()
+
+
 def inspect(content: bytes) -> Inspection:
     """Returns what a picture file is, after decoding all of it.
 
@@ -130,9 +141,18 @@ def encode_jpeg(image: Image.Image, *, max_side_px: int = 512) -> bytes:
     Args:
         image: Of mode RGB.
         max_side_px: A longer side is shrunk to this; nothing is enlarged.
+
+    Raises:
+        UnusableSizeError: Shrunk it has a side under MIN_SIDE_PX.
     """
     if max(image.size) > max_side_px:
-        image = image.resize(fit(image.size, max_side_px), Image.Resampling.LANCZOS)
+        size = fit(image.size, max_side_px)
+        if min(size) < MIN_SIDE_PX:
+            raise UnusableSizeError(
+                f"too long: {image.width} x {image.height}, shrunk to a long side of "
+                f"{max_side_px} pixels, has a side under {MIN_SIDE_PX}"
+            )
+        image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling="4:2:0")
     return buffer.getvalue()

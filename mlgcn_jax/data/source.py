@@ -54,8 +54,8 @@ class Opened(Source, Protocol):
         ...
 
     @property
-    def max_side_px(self) -> int:
-        """The long side to which larger pictures were shrunk."""
+    def max_side_px(self) -> int | None:
+        """The long side to which larger pictures were shrunk; None: as they were."""
         ...
 
     def label_counts(self, split: str) -> Int64[np.ndarray, " l"]:

@@ -5,6 +5,7 @@ the one plain kind of JPEG that `images.encode_jpeg` writes. Any other picture, 
 damage, is left to those two.
 """
 
+import pathlib
 import struct
 from collections.abc import Callable
 
@@ -65,6 +66,37 @@ def letterbox(
         resample=resample,
         pad_colour=pad_colour,
     )
+
+
+def letterbox_file(
+    path: pathlib.Path,
+    size_px: int,
+    *,
+    max_side_px: int | None,
+    pad_colour: str = "black",
+) -> UInt8[np.ndarray, "s s 3"]:
+    """Returns a picture file as a dataset and its input pipeline make it.
+
+    It is shrunk and encoded as the build does it, then decoded and letterboxed as every
+    stored picture is: equal, to the bit, to what a model is trained and evaluated with.
+
+    Args:
+        path: A file of any kind that `images.load_rgb` takes.
+        size_px: Side of the square.
+        max_side_px: What the dataset stores of a picture's long side; None: it hands
+            out files as they are.
+        pad_colour: Of the border, one of `images.PAD_COLOURS`.
+
+    Raises:
+        ImageError: The picture cannot be used.
+    """
+    if max_side_px is None:
+        stored = images.read(path)
+    else:
+        stored = images.encode_jpeg(images.load_rgb(path), max_side_px=max_side_px)
+    square = np.empty((size_px, size_px, 3), np.uint8)
+    letterbox(stored, square, pad_colour=pad_colour)
+    return square
 
 
 def _plain_size(content: bytes) -> tuple[int, int] | None:

@@ -1,7 +1,8 @@
 """The folder of one run (its workdir): what lies where, and who may write to it.
 
 config.json        the resolved config
-dataset.json       which dataset it was trained on, and the images of an epoch
+dataset.json       which dataset it was trained on, the images of an epoch, and the
+                   long side that the dataset stores of a picture
 labels.csv         the vocabulary
 label_graph.npz    the label graph and the counts behind it
 checksums.json     of labels.csv and label_graph.npz
@@ -32,7 +33,9 @@ from mlgcn_jax.schema import configs
 # A config of before this key may be of a run of before there were checksums.
 _KEY_SINCE_CHECKSUMS = "initial_weights"
 
-_EXAMPLES_PER_EPOCH = "examples_per_epoch"  # in dataset.json
+# In dataset.json, beside the keys that all runs have there.
+_EXAMPLES_PER_EPOCH = "examples_per_epoch"
+_MAX_SIDE_PX = "max_side_px"
 
 
 class RunFolder(run_paths.RunPaths):
@@ -110,6 +113,7 @@ class RunFolder(run_paths.RunPaths):
                 "directory": str(data.directory.resolve()),
                 "fingerprint": data.fingerprint,
                 _EXAMPLES_PER_EPOCH: examples_per_epoch,
+                _MAX_SIDE_PX: data.max_side_px,
             },
         )
         files.write_json(self.config, config.to_dict())  # last: with it the run exists
@@ -157,6 +161,16 @@ class RunFolder(run_paths.RunPaths):
             num_examples=self.read_dataset()[_EXAMPLES_PER_EPOCH],
             batch_size=config.batch_size,
         )
+
+    def read_max_side_px(self, config: config_dict.ConfigDict) -> int | None:
+        """Returns the long side that the run's dataset stores of a larger picture.
+
+        None of a dataset that hands out files as they are.
+
+        Of a run that was made before this was written, and did not go on since, it is
+        that of the config's own build: the default, 512, where it does not say another.
+        """
+        return self.read_dataset().get(_MAX_SIDE_PX, config.build.max_side)
 
     def read_dataset(self) -> dict[str, Any]:
         """Returns `directory`, where the dataset lay last, and its `fingerprint`.

@@ -21,6 +21,8 @@ class TrainedModel:
     Attributes:
         folder: the run's folder.
         config: the config it was trained with.
+        max_side_px: to which larger pictures were shrunk before it saw them; None: it
+            saw files as they are.
         vocabulary: its labels.
         graph: its label graph.
         counted: how often it saw each label, alone and together.
@@ -32,6 +34,7 @@ class TrainedModel:
 
     folder: run_folder.RunFolder
     config: config_dict.ConfigDict
+    max_side_px: int | None
     vocabulary: labels.Vocabulary
     graph: label_graph.LabelGraph
     counted: statistics.LabelStatistics
@@ -79,6 +82,7 @@ def open_run(
     return TrainedModel(
         folder=folder,
         config=config,
+        max_side_px=folder.read_max_side_px(config),
         vocabulary=vocabulary,
         graph=jax.device_put(graph, replicated),
         counted=counted,

@@ -1,6 +1,10 @@
-"""Pictures on disk -> scores of every label, a broken picture never stops the rest."""
+"""Pictures on disk -> scores of every label, a broken picture never stops the rest.
+
+The model sees of a picture what it would see of it in a dataset.
+"""
 
 import dataclasses
+import functools
 import glob
 import itertools
 import pathlib
@@ -11,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float32, Int64, UInt8
 
-from mlgcn_jax.data import images
+from mlgcn_jax.data import images, stored_jpeg
 from mlgcn_jax.evaluation import scoring
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
@@ -82,14 +86,21 @@ def predict(
     """Yields the prediction of every picture, in order.
 
     A picture's scores do not depend on its company, but for rounding (about 1e-7):
-    batches of other sizes are other programs. Decoding runs ahead in threads.
+    batches of other sizes are other programs. They are those that evaluation has of the
+    same file in a dataset built as the run's was. Decoding runs ahead in threads.
     """
     batch_size = meshes.round_up_batch_size(batch_size, mesh)
-    size, pad_colour = model.config.image_size, model.config.pad_colour
+    image_size = model.config.image_size
     scorer = scoring.Scorer(
-        model.graphdef, mesh, image_size=size, batch_size=batch_size
+        model.graphdef, mesh, image_size=image_size, batch_size=batch_size
     )
     scorer.load(model.variables, model.graph)
+    load = functools.partial(
+        _load,
+        size_px=image_size,
+        max_side_px=model.max_side_px,
+        pad_colour=model.config.pad_colour,
+    )
     with futures.ThreadPoolExecutor(model.config.num_threads) as pool:
         pending: list[tuple[list[pathlib.Path], list[futures.Future]]] = []
         remaining = iter(paths)
@@ -99,10 +110,7 @@ def predict(
                 chunk = list(itertools.islice(remaining, batch_size))
                 if not chunk:
                     break
-                decoding = [
-                    pool.submit(_load, path, size, pad_colour) for path in chunk
-                ]
-                pending.append((chunk, decoding))
+                pending.append((chunk, [pool.submit(load, path) for path in chunk]))
             if not pending:
                 return
             chunk, decoding = pending.pop(0)
@@ -126,10 +134,12 @@ def _is_picture(path: pathlib.Path) -> bool:
 
 
 def _load(
-    path: pathlib.Path, size: int, pad_colour: str
+    path: pathlib.Path, *, size_px: int, max_side_px: int | None, pad_colour: str
 ) -> UInt8[np.ndarray, "s s 3"] | str:
-    """Returns the letterboxed picture, or what is wrong with it."""
+    """Returns the square that the model sees, or what is wrong with the picture."""
     try:
-        return images.letterbox(images.load_rgb(path), size, pad_colour=pad_colour)
+        return stored_jpeg.letterbox_file(
+            path, size_px, max_side_px=max_side_px, pad_colour=pad_colour
+        )
     except (images.ImageError, OSError) as error:
         return str(error)

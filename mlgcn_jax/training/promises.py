@@ -97,14 +97,13 @@ def tell(config: config_dict.ConfigDict, data: source.Opened) -> None:
             config.optimizer.frozen_backbone_epochs,
             config.num_epochs,
         )
-    stored_px = data.max_side_px
-    if config.image_size > stored_px:
+    if data.max_side_px is not None and config.image_size > data.max_side_px:
         logging.warning(
             "config.image_size=%d is more than the %d px that the dataset stores of a "
             "picture's long side: pictures are enlarged; build it with --max_side=%d "
             "(or config.build.max_side) to see more of them",
             config.image_size,
-            stored_px,
+            data.max_side_px,
             config.image_size,
         )
     if config.keep_best_checkpoint and not data.label_counts("validation").any():

@@ -31,8 +31,6 @@ _PYTHON = flags.DEFINE_string(
 )
 
 HERE = pathlib.Path(__file__).parent
-_NUM_WORKS = 24
-_PICTURE_PX = (32, 32)
 # What all commits know. A moving average is an item of checkpoints of its own; the
 # schedule shows where the number of steps of an epoch is another one.
 _CONFIG = """
@@ -70,9 +68,7 @@ def make(commit: str, scratch: pathlib.Path) -> pathlib.Path:
     source = scratch / "source"
     with tarfile.open(fileobj=io.BytesIO(_git("archive", commit))) as tar:
         tar.extractall(source, filter="data")
-    crawl_folders.make_crawl_folder(
-        scratch / "crawl", num_works=_NUM_WORKS, size=_PICTURE_PX
-    )
+    crawl_folders.make_crawl_folder(scratch / "crawl", **crawl_folders.OF_OLD_RUNS)
     (scratch / "config.py").write_text(_CONFIG)
     for stage in (
         ("build", "crawl", "--data_dir=data"),
