@@ -12,7 +12,7 @@ import pytest
 from run_logs import curves
 from test_third_party_model import stop_after
 
-from mlgcn_jax.data import dataset, images, source
+from mlgcn_jax.data import dataset, source
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, trained_model
 from mlgcn_jax.training import train
@@ -146,7 +146,7 @@ def test_it_is_a_source_as_ours_is(folder, data_dir):
     assert isinstance(dataset.open_source("", data_dir), source.Opened)
     assert toy.label_counts("train").tolist() == [8, 8, 0]
     assert toy.label_counts("validation").tolist() == [5, 4, 0]
-    assert toy.max_side_px == images.MAX_IMAGE_PIXELS  # none is told to be small
+    assert toy.max_side_px is None  # its pictures are read as they are
     example = toy.examples("validation")[3]
     assert (example["id"], example["page"]) == ("3", 0)
     np.testing.assert_array_equal(example["labels"], [1])
