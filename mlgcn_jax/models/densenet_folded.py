@@ -67,7 +67,7 @@ def fold(backbone: densenet.DenseNet) -> Callable:
 def _run_densenet(
     net: _DenseNet, image: Float[Array, "b h w 3"]
 ) -> contract.ImageFeatures:
-    x = jax.nn.relu(folding.convolve(net.conv0, image, stride=2, form=net.form))
+    x = jax.nn.relu(folding.convolve(net.conv0, image, stride=2))
     x = layers.max_pool_3x3_stride_2(x, form=net.form)
     taps = {}
     for i, block in enumerate(net.blocks):
@@ -75,7 +75,7 @@ def _run_densenet(
         if i < len(net.transitions):
             norm, kernel = net.transitions[i]
             x = layers.average_pool_2x2(folding.normalize(norm, x))
-            x = layers.convolve(x, kernel, form=net.form)
+            x = layers.convolve(x, kernel)
     return contract.ImageFeatures(folding.normalize(net.norm5, x), taps)
 
 
@@ -88,17 +88,17 @@ def _run_dense_block(
         features = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, num_new)))
         for layer in block:
             known = len(layer.norm1.scale)
-            new = _new_features(layer, features[..., :known], form)
+            new = _new_features(layer, features[..., :known])
             features = lax.dynamic_update_slice(features, new, (0, 0, 0, known))
         return features
     for layer in block:
-        x = jnp.concatenate([x, _new_features(layer, x, form)], axis=-1)
+        x = jnp.concatenate([x, _new_features(layer, x)], axis=-1)
     return x
 
 
 def _new_features(
-    layer: _DenseLayer, x: Float[Array, "b h w c"], form: forms.Form
+    layer: _DenseLayer, x: Float[Array, "b h w c"]
 ) -> Float[Array, "b h w growth_rate"]:
     x = folding.normalize(layer.norm1, x)
-    x = jax.nn.relu(folding.convolve(layer.conv1, x, form=form))
-    return layers.convolve(x, layer.conv2, form=form)
+    x = jax.nn.relu(folding.convolve(layer.conv1, x))
+    return layers.convolve(x, layer.conv2)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mlgcn_jax.models import forms, layers
+from mlgcn_jax.models import layers
 
 
 class Norm(NamedTuple):
@@ -53,12 +53,12 @@ def normalize(norm: Norm, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]
 
 
 def convolve(
-    conv: Convolution,
-    x: Float[Array, "b h w c"],
-    *,
-    stride: int = 1,
-    form: forms.Form,
+    conv: Convolution, x: Float[Array, "b h w c"], *, stride: int = 1
 ) -> Float[Array, "b h2 w2 c2"]:
-    """Returns convolution plus bias, in the kernel's type."""
-    y = layers.convolve(x, conv.kernel, stride=stride, form=form)
+    """Returns convolution plus bias, in the kernel's type.
+
+    In the plain form: without a gradient, and by XLA's own kernels, a product is no
+    faster on a CPU (docs/performance.md).
+    """
+    y = layers.convolve(x, conv.kernel, stride=stride)
     return (y.astype(jnp.float32) + conv.bias[None, None, None, :]).astype(y.dtype)

@@ -6,9 +6,10 @@ once; and the label graph becomes the head's scorer. `fold` does that, in float3
 whatever the compute type, and what it returns is a pytree that scores images. The plain
 form, `MultiLabelModel` with `train=False`, stays the definition: tests compare.
 
-What the CPU's forms gained, DenseNet-121 on two quiet cores: XLA's own products instead
-of YNNPACK's 48 -> 35 ms for a picture of 224 px; a few pictures after another 1.22 ->
-1.05 s for 32 of them; one buffer for the features of a block 2 to 7 %.
+What is done for CPUs, DenseNet-121 on two cores: XLA's own products, not YNNPACK's,
+48 -> 35 ms for a picture of 224 px; a few pictures after another 1.76 -> 1.56 s for
+eight of 512 px, and no less for 32 of 224; one buffer for the features of a block 5 to
+9 %. 1x1 convolutions as products gained nothing here and are gone.
 """
 
 import dataclasses

@@ -1,7 +1,6 @@
 """A trained ResNet in the form in which it only infers."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,8 +51,7 @@ def _fold_bottleneck(block: resnet.Bottleneck) -> _Bottleneck:
 
 
 def _run_resnet(net: _ResNet, image: Float[Array, "b h w 3"]) -> contract.ImageFeatures:
-    convolve = functools.partial(folding.convolve, form=net.form)
-    x = jax.nn.relu(convolve(net.conv1, image, stride=2))
+    x = jax.nn.relu(folding.convolve(net.conv1, image, stride=2))
     x = layers.max_pool_3x3_stride_2(x, form=net.form)
     taps = {}
     for i, blocks in enumerate(net.layers):
@@ -61,9 +59,9 @@ def _run_resnet(net: _ResNet, image: Float[Array, "b h w 3"]) -> contract.ImageF
             stride = 2 if i > 0 and j == 0 else 1
             shortcut = x
             if block.downsample is not None:
-                shortcut = convolve(block.downsample, x, stride=stride)
-            x = jax.nn.relu(convolve(block.conv1, x))
-            x = jax.nn.relu(convolve(block.conv2, x, stride=stride))
-            x = jax.nn.relu(convolve(block.conv3, x) + shortcut)
+                shortcut = folding.convolve(block.downsample, x, stride=stride)
+            x = jax.nn.relu(folding.convolve(block.conv1, x))
+            x = jax.nn.relu(folding.convolve(block.conv2, x, stride=stride))
+            x = jax.nn.relu(folding.convolve(block.conv3, x) + shortcut)
         taps[f"layer{i + 1}"] = x
     return contract.ImageFeatures(x, taps)
