@@ -104,9 +104,12 @@ def test_it_is_done_with_a_key_of_its_name():
         ("their_augmentations:numbers", "makes .*size: int32"),
         (
             "their_augmentations:failing",
-            "fails on a batch .*KeyError: 'no such colour'",
+            "fails where it is traced for 4 .*: KeyError: 'no such colour'",
         ),
-        ("their_augmentations:looks", "fails on a batch .*TracerBool"),
+        (
+            "their_augmentations:looks",
+            "fails where it is traced for 4 .*: TracerBool",
+        ),
     ],
 )
 def test_one_that_does_not_keep_the_contract(name, message):

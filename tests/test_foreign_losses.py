@@ -112,7 +112,7 @@ def test_a_loss_that_says_so_gets_unknown_labels():
         ("losses_of_others:over_images", {}, r"shape=\(6,\)", None),
         ("losses_of_others:pair", {}, r"returns \(ShapeDtypeStruct", None),
         ("losses_of_others:low", {}, "bfloat16", None),
-        ("losses_of_others:fails", {}, "cannot be traced", TypeError),
+        ("losses_of_others:fails", {}, "fails where it is traced", TypeError),
         ("losses_of_others:needs_weights", {}, "weights None", TypeError),
     ],
 )

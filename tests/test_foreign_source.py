@@ -191,14 +191,17 @@ def test_it_trains_resumes_bitwise_and_evaluates(folder, one_device):
         ("broken_source:Source", "cannot be imported .*ZeroDivisionError"),
         ("toy_sources:Sauce", r"toy_sources\.py\) has no Sauce"),
         ("toy_sources", "must be named package.module:name"),
-        ("toy_sources:OfNothing", "cannot be opened in .*TypeError"),
+        ("toy_sources:OfNothing", "fails where it is opened in .*: TypeError: "),
         ("toy_sources:NoFingerprint", "lacks fingerprint; a source has vocabulary, "),
         (
             "toy_sources:NothingButFingerprint",
             "lacks vocabulary, num_examples, examples;",
         ),
         ("toy_sources:PlainVocabulary", r"has the vocabulary \('dark', 'bright'\), "),
-        ("toy_sources:OnlyTraining", "no usable validation split .KeyError: 'val"),
+        (
+            "toy_sources:OnlyTraining",
+            "fails where its validation split .*: KeyError: 'val",
+        ),
         ("toy_sources:Empty", r"num_examples\('train'\) is 0 and .* has 0; .* 1 at"),
         ("toy_sources:TooFew", r"num_examples\('train'\) is 16 and .* has 15;"),
         (
@@ -208,11 +211,14 @@ def test_it_trains_resumes_bitwise_and_evaluates(folder, one_device):
         ("toy_sources:Unknown", "has label index -1; expected one from 0 to 2"),
         (
             "toy_sources:Shares",
-            "example 3 .* be read .TypeError.*; an example has",
+            "example 3 .* fails where it is read: TypeError: .*; an example has",
         ),
         ("toy_sources:Paths", "has an image of type str, expected bytes"),
-        ("toy_sources:ManyLines", r"no usable train split \(OSError: disk\)$"),
-        ("toy_sources:NoId", "example 0 of the train split .* .KeyError: 'id'"),
+        (
+            "toy_sources:ManyLines",
+            r"where its train split is opened: OSError: disk$",
+        ),
+        ("toy_sources:NoId", "example 0 of the train split .* is read: KeyError: 'id'"),
     ],
 )
 def test_what_is_no_source_leaves_no_run(folder, name, message):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import jax
 
 from mlgcn_jax.commands import exit_status
+from mlgcn_jax.data import error_text
 from mlgcn_jax.runs import cluster
 from mlgcn_jax.training import memory
 
@@ -58,7 +59,7 @@ def _report(place: cluster.Cluster, error: BaseException) -> int:
     ):
         print(
             f"{name}: another process is gone, or cannot be reached "
-            f"({str(error).splitlines()[0]}); start all of them again; a "
+            f"({error_text.first_line(error)}); start all of them again; a "
             "run goes on from its last checkpoint",
             file=sys.stderr,
         )

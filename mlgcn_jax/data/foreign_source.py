@@ -1,15 +1,14 @@
 """A dataset of others: `package.module:Class`, checked where it is opened and read."""
 
-import contextlib
 import operator
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from mlgcn_jax.data import foreign_names, labels, source
+from mlgcn_jax.data import foreign_code, labels, source
 
 _MEMBERS = ("vocabulary", "fingerprint", "num_examples", "examples")
 _EXAMPLE = "an example has image (bytes), labels (indices), id and perhaps page"
@@ -36,8 +35,8 @@ class ForeignSource:
         """
         self._name = f"dataset {name!r}"
         self.directory = directory
-        make = foreign_names.find(name, self._name)
-        with _refused(f"{self._name} cannot be opened in {directory}"):
+        make = foreign_code.find(name, self._name)
+        with foreign_code.refused(self._name, f"where it is opened in {directory}"):
             made = make(directory)
             lacking = [member for member in _MEMBERS if not hasattr(made, member)]
         if lacking:
@@ -46,7 +45,7 @@ class ForeignSource:
                 f"{', '.join(_MEMBERS)} (mlgcn_jax/data/source.py)"
             )
         self._made: source.Source = made
-        with _refused(f"{self._name} cannot be used"):
+        with foreign_code.refused(self._name, "where it is asked what it is"):
             self.vocabulary, self.fingerprint = made.vocabulary, made.fingerprint
         if not isinstance(self.vocabulary, labels.Vocabulary) or not self.vocabulary:
             raise ValueError(
@@ -62,7 +61,7 @@ class ForeignSource:
         self._label_counts: dict[str, Int64[np.ndarray, " l"]] = {}
 
     def _open(self, split: str) -> "_Examples":
-        with _refused(f"{self._name} has no usable {split} split"):
+        with foreign_code.refused(self._name, f"where its {split} split is opened"):
             count = operator.index(self._made.num_examples(split))
             examples = self._made.examples(split)
             found = len(examples)
@@ -130,7 +129,7 @@ class _Examples(Sequence[dict[str, Any]]):
         if not 0 <= index < len(self):
             raise IndexError(f"{self._name} has {len(self)} examples, not {index}")
         named = f"example {index} of {self._name}"
-        with _refused(f"{named} cannot be read", advice=f"; {_EXAMPLE}"):
+        with foreign_code.refused(named, "where it is read", advice=_EXAMPLE):
             found = self._examples[index]
             image, id = found["image"], str(found["id"])
             page = operator.index(found.get("page", 0))
@@ -147,13 +146,3 @@ class _Examples(Sequence[dict[str, Any]]):
             )
         labels = np.array(indices, np.int64)
         return {"image": image, "labels": labels, "id": id, "page": page}
-
-
-@contextlib.contextmanager
-def _refused(what: str, *, advice: str = "") -> Iterator[None]:
-    """Makes one line of whatever foreign code raises."""
-    try:
-        yield
-    except Exception as error:
-        line = (str(error).splitlines() or ["without a word"])[0]
-        raise ValueError(f"{what} ({type(error).__name__}: {line}){advice}") from error

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from mlgcn_jax.data import error_text
 from mlgcn_jax.doctor.numbers import (
     block,
     convolutions,
@@ -32,7 +33,7 @@ def check(mesh: Mesh) -> None:
         found = jax.device_get(program(block.arguments_of(blocks, ours)))
     except jax.errors.JaxRuntimeError as error:
         raise ValueError(
-            f"devices cannot compute ({str(error).splitlines()[0]}); `mlgcn doctor` "
+            f"devices cannot compute ({error_text.first_line(error)}); `mlgcn doctor` "
             "says more"
         ) from error
     platform = jax.default_backend()

@@ -1,9 +1,8 @@
 """Calls what a config names with what there is, whoever wrote it."""
 
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -60,18 +59,3 @@ def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(make).parameters)
     _, *others = inspect.signature(make.__init__).parameters.items()  # without self
     return dict(others)
-
-
-@contextlib.contextmanager
-def refused(name: str, doing: str) -> Iterator[None]:
-    """Makes one ValueError of whatever somebody else's code raises."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{name} fails {doing}: {said(error)}") from error
-
-
-def said(error: Exception) -> str:
-    """Returns kind and first line of an error, for one of ours that tells of it."""
-    lines = str(error).strip().splitlines() or ["without a word"]
-    return f"{type(error).__name__}: {lines[0]}"

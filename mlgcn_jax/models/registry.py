@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mlgcn_jax.data import config_dict, foreign_names
+from mlgcn_jax.data import config_dict, foreign_code
 from mlgcn_jax.models import (
     construction,
     contract,
@@ -127,7 +127,7 @@ def _create_backbone(
         options["remat"] = True
     if config.model.drop_path_rate:
         options["drop_path_rate"] = config.model.drop_path_rate
-    if not foreign_names.is_foreign(name):
+    if not foreign_code.is_foreign(name):
         create = _find(BACKBONES, name, "config.model.backbone")
         return construction.call_with(create, supplied, options, named)
     module = _make_foreign(name, named, supplied, options)
@@ -157,7 +157,7 @@ def _create_head(
         "rngs": rngs,
     }
     options = dict(config.model.head_options)
-    if not foreign_names.is_foreign(name):
+    if not foreign_code.is_foreign(name):
         create = _find(HEADS, name, "config.model.head")
         options |= config.model.get(name, {})
         return construction.call_with(create, supplied, options, named)
@@ -183,8 +183,8 @@ def _create_head(
 def _make_foreign(
     name: str, named: str, supplied: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Any:
-    make = foreign_names.find(name, named)
-    with construction.refused(named, "where it is made"):
+    make = foreign_code.find(name, named)
+    with foreign_code.refused(named, "where it is made"):
         return construction.call_with(make, supplied, options, named)
 
 

@@ -12,7 +12,7 @@ import ml_dtypes  # noqa: F401, teaches NumPy bfloat16
 import numpy as np
 import safetensors.numpy
 
-from mlgcn_jax.data import files, npz_files
+from mlgcn_jax.data import error_text, files, npz_files
 
 Tensors = dict[str, np.ndarray]
 
@@ -132,7 +132,7 @@ def _torch(path: pathlib.Path) -> Any:
 
 
 def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
-    reason = str(error).split("\n")[0]
+    reason = error_text.first_line(error)
     return ValueError(f"{path} is damaged ({type(error).__name__}: {reason})")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
+from mlgcn_jax.data import error_text
 from mlgcn_jax.planning import chips
 from mlgcn_jax.runs import mesh as meshes
 
@@ -69,7 +70,7 @@ def create_mesh(topology: chips.Topology, *, label_shards: int) -> Mesh:
     try:
         devices = make(topology)
     except RuntimeError as error:
-        reason = str(error).split("\n")[0]
+        reason = error_text.first_line(error)
         raise ValueError(f"cannot compile for {topology}: {reason}") from error
     return meshes.arrange(devices, label_shards=label_shards)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import config_dict
+from mlgcn_jax.data import config_dict, error_text
 from mlgcn_jax.devices import compiler, program_memory
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.planning import costs, dataset_sizes
@@ -93,7 +93,7 @@ def compile_step(
     except jax.errors.JaxRuntimeError as error:
         if not str(error).startswith("RESOURCE_EXHAUSTED"):
             raise
-        return CompiledStep(flops, memory, None, str(error).split("\n")[0])
+        return CompiledStep(flops, memory, None, error_text.first_line(error))
     return CompiledStep(flops, memory, costs.of_compiled(compiled))
 
 

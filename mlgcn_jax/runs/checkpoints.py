@@ -18,6 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
+from mlgcn_jax.data import error_text
 from mlgcn_jax.runs import checksums, processes, train_state
 
 _SAVING = "saving-"
@@ -154,9 +155,9 @@ class Checkpoints:
         _ignore_forgotten_coroutines()
         free_mb = shutil.disk_usage(self._directory).free // 2**20
         return CheckpointError(
-            f"saving step {step} to {self._directory} failed: {_first_line(error)} "
-            f"({free_mb} MB free there); steps saved before it are whole: make room "
-            "and start the same command again to go on from them"
+            f"saving step {step} to {self._directory} failed: "
+            f"{error_text.first_line(error)} ({free_mb} MB free there); steps saved "
+            "before it are whole: make room and start the same command again to go on from them"
         )
 
 
@@ -274,7 +275,7 @@ def _restore(item: pathlib.Path, abstract: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # orbax raises bare Exceptions too
         _ignore_forgotten_coroutines()
         raise CheckpointError(
-            f"the checkpoint {item} cannot be read: {_first_line(error)}"
+            f"the checkpoint {item} cannot be read: {error_text.first_line(error)}"
         ) from error
     finally:
         handler.close()
@@ -294,7 +295,3 @@ def _ignore_forgotten_coroutines() -> None:
     Python would whenever they are collected, below the error that is to be read.
     """
     warnings.filterwarnings("ignore", "coroutine .* was never awaited")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -14,6 +14,8 @@ from typing import Literal
 import jax
 from absl import logging
 
+from mlgcn_jax.data import error_text
+
 # A process that does not answer for so long is taken for dead, and the others end.
 HEARTBEAT_TIMEOUT_S = 20
 # The others may still be pulling an image or setting up an environment.
@@ -78,7 +80,7 @@ def join(cluster: Cluster) -> None:
     except TimeoutError:
         reason = f"not all were there after {INITIALIZATION_TIMEOUT_S} s"
     except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = error_text.first_line(error)
     raise JoinError(
         f"{describe(cluster)}: the processes did not find each other ({reason}); all "
         "must start within that time and reach that port of process 0; where they "

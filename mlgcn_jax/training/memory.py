@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import logging
 
+from mlgcn_jax.data import error_text
 from mlgcn_jax.devices import program_memory
 from mlgcn_jax.runs import processes
 
@@ -56,7 +57,7 @@ def exhaustion_told() -> Iterator[Exhaustion]:
     try:
         yield exhaustion
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        first = (str(error).splitlines() or [""])[0]
+        first = error_text.first_line(error)
         said = ("RESOURCE_EXHAUSTED", "Out of memory")
         if not isinstance(error, MemoryError) and not any(s in first for s in said):
             raise

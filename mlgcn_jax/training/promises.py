@@ -8,7 +8,7 @@ import operator
 
 from absl import logging
 
-from mlgcn_jax.data import config_dict, foreign_names, source
+from mlgcn_jax.data import config_dict, foreign_code, source
 from mlgcn_jax.learning.augmentations import registry as augmentations
 from mlgcn_jax.schema import configs
 from mlgcn_jax.training import training_batches
@@ -63,7 +63,7 @@ def check(config: config_dict.ConfigDict) -> None:
 
 def _check_sections(config: config_dict.ConfigDict) -> None:
     """Raises ValueError where an option is set of what is not chosen."""
-    if config.loss.options and not foreign_names.is_foreign(config.loss.name):
+    if config.loss.options and not foreign_code.is_foreign(config.loss.name):
         raise ValueError(
             f"config.loss.options={config.loss.options.to_dict()} has no effect with "
             f"config.loss.name={config.loss.name!r}, whose options are config.loss."

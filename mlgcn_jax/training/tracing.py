@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from mlgcn_jax.data import config_dict, foreign_names
+from mlgcn_jax.data import config_dict, foreign_code
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
-from mlgcn_jax.models import construction, contract, inference, registry
+from mlgcn_jax.models import contract, inference, registry
 from mlgcn_jax.runs import train_state
 from mlgcn_jax.training import program
 
@@ -32,7 +32,7 @@ def check(
     """
     graphdef, variables = train_state.model_structure(config, num_labels=num_labels)
     names = (config.model.backbone, config.model.head, config.loss.name)
-    others = [name for name in names if foreign_names.is_foreign(name)]
+    others = [name for name in names if foreign_code.is_foreign(name)]
     others += config.augmentation.foreign
     if not others:
         return
@@ -42,16 +42,16 @@ def check(
         "labels": jax.ShapeDtypeStruct((config.batch_size, num_labels), jnp.float32),
         "size": jax.ShapeDtypeStruct((config.batch_size, 2), jnp.int32),
     }
-    with construction.refused(named, "where a training step is traced"):
+    with foreign_code.refused(named, "where a training step is traced"):
         made = program.create_program(config, mesh, num_labels=num_labels)
         jax.eval_shape(made.step, made.abstract_state(), batch, graph)
 
     def score(variables: train_state.Variables, image: jax.Array) -> jax.Array:
         return inference.fold(nnx.merge(graphdef, *variables), graph)(image)
 
-    with construction.refused(named, "where inference is traced"):
+    with foreign_code.refused(named, "where inference is traced"):
         jax.eval_shape(score, variables, batch["image"])
-    if foreign_names.is_foreign(config.model.head):
+    if foreign_code.is_foreign(config.model.head):
         _check_head_is_finite(config, graph, num_labels=num_labels)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import logging
 
+from mlgcn_jax.data import error_text
 from mlgcn_jax.runs import heartbeats, processes, run_paths
 from mlgcn_jax.training import memory, watchdog
 
@@ -129,8 +130,7 @@ def shown(paths: run_paths.RunPaths, *, stuck_after_s: float) -> Iterator[VitalS
         try:
             yield signs
         except BaseException as error:
-            first = (str(error).splitlines() or [""])[0]
-            signs.enter(f"{heartbeats.FAILED}: {type(error).__name__}: {first}")
+            signs.enter(f"{heartbeats.FAILED}: {error_text.said(error)}")
             raise
         finally:
             signs._ended = True

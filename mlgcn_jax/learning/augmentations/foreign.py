@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mlgcn_jax.data import foreign_names
+from mlgcn_jax.data import foreign_code
 from mlgcn_jax.learning.augmentations import contract
 
 
@@ -18,7 +18,7 @@ def load(name: str) -> contract.Augmentation:
         ValueError: it is not there, takes other arguments, fails, or returns something
             else than a batch of the same shapes and types.
     """
-    function = foreign_names.find(name, f"augmentation {name!r}")
+    function = foreign_code.find(name, f"augmentation {name!r}")
     _check_signature(name, function)
     batch = {
         "image": jax.ShapeDtypeStruct((4, 32, 32, 3), jnp.uint8),
@@ -26,13 +26,10 @@ def load(name: str) -> contract.Augmentation:
         "size": jax.ShapeDtypeStruct((4, 2), jnp.int32),
     }
     key = jax.eval_shape(jax.random.key, 0)
-    try:
+    with foreign_code.refused(
+        f"augmentation {name!r}", "where it is traced for 4 images of 32 x 32 px"
+    ):
         returned = jax.eval_shape(function, batch, key)
-    except Exception as error:  # whatever foreign code raises
-        raise ValueError(
-            f"augmentation {name} fails on a batch of 4 images of 32 x 32 px, which it "
-            f"is tried on inside jax.eval_shape ({type(error).__name__}: {error})"
-        ) from error
     expected, found = _describe(batch), _describe(returned)
     if expected != found:
         raise ValueError(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mlgcn_jax.data import foreign_names
+from mlgcn_jax.data import foreign_code
 from mlgcn_jax.learning.losses import contract
 
 _SIGNATURE = "(logits [b l], labels [b l], weights [b l] | None, epoch) -> [b]"
@@ -31,7 +31,7 @@ def load(name: str, options: Mapping[str, Any], *, num_labels: int) -> contract.
         ValueError: the name leads to no function, or it is not a loss; the message says
             which, and the error of the foreign code is its cause.
     """
-    function = foreign_names.find(name, f"loss {name!r}")
+    function = foreign_code.find(name, f"loss {name!r}")
     loss = functools.partial(function, **options)
     _check_arguments(name, function, options)
     _check_value(name, loss, num_labels)
@@ -83,14 +83,13 @@ def _check_value(name: str, loss: contract.Loss, num_labels: int) -> None:
     entries = jax.ShapeDtypeStruct((num_images, num_labels), jnp.float32)
     epoch = jax.ShapeDtypeStruct((), jnp.float32)
     for weights in (None, entries):
-        try:
+        with foreign_code.refused(
+            f"loss {name!r}",
+            f"where it is traced for logits and labels of shape {entries.shape} and "
+            f"weights {weights}",
+            advice=f"it must be a function {_SIGNATURE} of JAX arrays",
+        ):
             found = jax.eval_shape(loss, entries, entries, weights, epoch)
-        except Exception as error:  # whatever foreign code raises
-            raise ValueError(
-                f"loss {name!r} cannot be traced for logits and labels of shape "
-                f"{entries.shape} and weights {weights} ({type(error).__name__}: "
-                f"{error}); it must be a function {_SIGNATURE} of JAX arrays"
-            ) from error
         is_array = isinstance(found, jax.ShapeDtypeStruct)
         if not is_array or (found.shape, found.dtype) != ((num_images,), jnp.float32):
             raise ValueError(

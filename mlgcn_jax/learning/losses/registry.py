@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Integer
 
-from mlgcn_jax.data import foreign_names
+from mlgcn_jax.data import foreign_code
 from mlgcn_jax.data import options as data_options
 from mlgcn_jax.learning.losses import (
     asymmetric,
@@ -71,7 +71,7 @@ def create(
         ValueError: there is no such loss or option, or an option is out of its range;
             the message has those that there are.
     """
-    if foreign_names.is_foreign(name):
+    if foreign_code.is_foreign(name):
         return foreign.load(name, options, num_labels=len(counts))
     if name not in LOSSES:
         raise ValueError(

@@ -11,7 +11,7 @@ from flax import linen, nnx
 from flax.core import meta
 from jaxtyping import Array, Float, Key
 
-from mlgcn_jax.models import construction
+from mlgcn_jax.data import foreign_code
 
 Flat = dict[tuple[Any, ...], jax.Array]  # path -> array
 
@@ -127,7 +127,7 @@ class Module(nnx.Module):
     ) -> Any:
         """Returns what the module returns; running statistics move in training."""
         of_params, of_stats = self.paths
-        with construction.refused(self.name, "where it is called"):
+        with foreign_code.refused(self.name, "where it is called"):
             applied = self.apply(
                 _read(self.params, of_params),
                 _read(self.batch_stats, of_stats),
@@ -152,7 +152,7 @@ def _from_nnx(module: nnx.Module, name: str) -> tuple[_Nnx, Flat, Flat]:
 def _from_linen(
     module: linen.Module, name: str, example: jax.Array, *, rngs: nnx.Rngs
 ) -> tuple[_Linen, Flat, Flat]:
-    with construction.refused(name, "where its parameters are made"):
+    with foreign_code.refused(name, "where its parameters are made"):
         variables = module.init(
             {"params": rngs.params()},
             example,

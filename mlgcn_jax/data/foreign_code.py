@@ -1,8 +1,11 @@
-"""What a config names in the code of others: `package.module:name`."""
+"""The code of others: found by its name in a config, and told of where it fails."""
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from mlgcn_jax.data import error_text
 
 
 def is_foreign(name: str) -> bool:
@@ -29,8 +32,7 @@ def find(name: str, named: str) -> Callable[..., Any]:
     except Exception as error:  # whatever it does when it is imported
         raise ValueError(
             f"{named}: module {module_name} cannot be imported "
-            f"({type(error).__name__}: {error}); install it, or put its folder on "
-            "PYTHONPATH"
+            f"({error_text.said(error)}); install it, or put its folder on PYTHONPATH"
         ) from error
     if not hasattr(module, attribute):
         file = getattr(module, "__file__", "built in")
@@ -41,3 +43,19 @@ def find(name: str, named: str) -> Callable[..., Any]:
             f"{named} is a {type(found).__name__}, expected a class or function"
         )
     return found
+
+
+@contextlib.contextmanager
+def refused(name: str, doing: str, *, advice: str = "") -> Iterator[None]:
+    """Makes one ValueError, of one line, of whatever somebody else's code raises.
+
+    Args:
+        name: what the config has of it.
+        doing: when it fails.
+        advice: what to do, after a semicolon.
+    """
+    try:
+        yield
+    except Exception as error:
+        line = f"{name} fails {doing}: {error_text.said(error)}"
+        raise ValueError(f"{line}; {advice}" if advice else line) from error
