@@ -37,7 +37,7 @@ def make_case(backbone: str, batch: cases.Batch, weights=None) -> Case:
     graphdef, abstract = train_state.model_structure(
         config,
         num_labels=golden_case.NUM_LABELS,
-        form=forms.of_platform(jax.default_backend()),
+        form=forms.here(),
     )
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
     model = nnx.merge(graphdef, *zeros)

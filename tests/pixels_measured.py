@@ -51,19 +51,8 @@ def measure_scores(
     directory = model.folder.read_dataset()["directory"]
     data = dataset.open_dataset(pathlib.Path(directory))
     size_px = model.config.image_size
-    scorer = scoring.Scorer(
-        model.graphdef, mesh, image_size=size_px, batch_size=BATCH_SIZE
-    )
-    scorer.load(model.variables, model.graph)
-    stored = evaluate.predict_split(
-        scorer,
-        data,
-        "validation",
-        image_size=size_px,
-        batch_size=BATCH_SIZE,
-        num_threads=model.config.num_threads,
-        pad_colour=model.config.pad_colour,
-    )
+    scorer = scoring.Scorer.of_run(model, mesh, batch_size=BATCH_SIZE)
+    stored = evaluate.predict_split_of_run(scorer, model.config, data, "validation")
     paths = [
         crawl_folders.picture_of(folder, example).with_suffix(".jpg")
         for example in data.examples("validation")

@@ -28,8 +28,7 @@ def compare(*, what: str, form: forms.Form | None = None, **case: Any) -> tasks.
         case: of the layer: `batch_size`, `side`, `num_features` and `dtype`; of the
             rest, what `jax_tasks` takes.
     """
-    if form is None:
-        form = forms.of_platform(jax.default_backend())
+    form = form or forms.here()
     if whole := {"train": jax_tasks.train, "infer": jax_tasks.infer}.get(what):
         return whole(form=form, **case)
     function, arguments = LAYERS[what](form=form, **case)

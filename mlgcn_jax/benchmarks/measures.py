@@ -207,7 +207,6 @@ def _forms(
     *, batch_size: int, image_size: int, inference: tuple[int, int], dtype: str
 ) -> dict[str, Case]:
     """Layers on the maps that DenseNet-121 (and ConvNeXt-T) has of such a batch."""
-    whole = {"dtype": dtype}
     cases: dict[str, Case] = {
         name: {
             "what": name,
@@ -228,8 +227,12 @@ def _forms(
         ("train step", "train", (batch_size, image_size)),
         ("inference", "infer", inference),
     ):
-        size = {"batch_size": batch, "image_size": side}
-        cases[f"{name} {batch}x{side}"] = {"what": what, **size, **whole}
+        cases[f"{name} {batch}x{side}"] = {
+            "what": what,
+            "batch_size": batch,
+            "image_size": side,
+            "dtype": dtype,
+        }
     return cases
 
 

@@ -67,7 +67,7 @@ def _loss(
     graph: label_graph.LabelGraph,
 ) -> Float[Array, ""]:
     """A stem, a convolution, pooling and a graph convolution."""
-    form = forms.of_platform(jax.default_backend())
+    form = forms.here()
     x = _normalised(layers.convolve(image, params["stem"], form=form))
     x = layers.max_pool_3x3_stride_2(x, form=form)
     x = jnp.max(_normalised(layers.convolve(x, params["kernel"], form=form)), (1, 2))

@@ -11,9 +11,8 @@ from absl import logging
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float32, Int64
 
-from mlgcn_jax.data import constant_labels, files, input_pipeline, source
+from mlgcn_jax.data import config_dict, constant_labels, files, input_pipeline, source
 from mlgcn_jax.evaluation import metrics, scoring
-from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import run_folder, trained_model
 
 
@@ -87,6 +86,27 @@ def predict_split(
     return predictions
 
 
+def predict_split_of_run(
+    scorer: scoring.Scorer,
+    config: config_dict.ConfigDict,
+    data: source.Source,
+    split: str,
+    *,
+    share: slice = slice(None),
+) -> Predictions:
+    """Returns what `predict_split` does, of images as a run's config reads them."""
+    return predict_split(
+        scorer,
+        data,
+        split,
+        image_size=config.image_size,
+        batch_size=scorer.batch_size,
+        num_threads=config.num_threads,
+        share=share,
+        pad_colour=config.pad_colour,
+    )
+
+
 def evaluate_run(
     model: trained_model.TrainedModel,
     data: source.Opened,
@@ -116,23 +136,8 @@ def evaluate_run(
             split,
         )
     fitting = model.config.batch_size // model.config.accumulation_steps
-    batch_size = meshes.round_up_batch_size(fitting, mesh)
-    scorer = scoring.Scorer(
-        model.graphdef,
-        mesh,
-        image_size=model.config.image_size,
-        batch_size=batch_size,
-    )
-    scorer.load(model.variables, model.graph)
-    predictions = predict_split(
-        scorer,
-        data,
-        split,
-        image_size=model.config.image_size,
-        batch_size=batch_size,
-        num_threads=model.config.num_threads,
-        pad_colour=model.config.pad_colour,
-    )
+    scorer = scoring.Scorer.of_run(model, mesh, batch_size=fitting)
+    predictions = predict_split_of_run(scorer, model.config, data, split)
     scores, labels = predictions.scores, predictions.labels
     computed = metrics.compute_metrics(scores, labels)
     names = model.vocabulary.labels

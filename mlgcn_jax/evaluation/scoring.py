@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from mlgcn_jax.devices import compiler
 from mlgcn_jax.graph import label_graph
 from mlgcn_jax.models import inference
-from mlgcn_jax.runs import jax_settings, train_state
+from mlgcn_jax.runs import jax_settings, train_state, trained_model
 from mlgcn_jax.runs import mesh as meshes
 
 
@@ -79,6 +79,20 @@ class Scorer:
         )
         self._folded: inference.FoldedModel | None = None
         self._programs: dict[int, jax.stages.Compiled] = {}
+
+    @classmethod
+    def of_run(
+        cls, model: trained_model.TrainedModel, mesh: Mesh, *, batch_size: int
+    ) -> "Scorer":
+        """Returns one that has the variables of a trained run, at its image size.
+
+        `batch_size` is rounded up to a multiple of the devices.
+        """
+        batch_size = meshes.round_up_batch_size(batch_size, mesh)
+        size = model.config.image_size
+        scorer = cls(model.graphdef, mesh, image_size=size, batch_size=batch_size)
+        scorer.load(model.variables, model.graph)
+        return scorer
 
     @jax_settings.usable()
     def load(

@@ -157,7 +157,8 @@ class Checkpoints:
         return CheckpointError(
             f"saving step {step} to {self._directory} failed: "
             f"{error_text.first_line(error)} ({free_mb} MB free there); steps saved "
-            "before it are whole: make room and start the same command again to go on from them"
+            "before it are whole: make room and start the same command again to go on "
+            "from them"
         )
 
 

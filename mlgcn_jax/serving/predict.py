@@ -17,7 +17,6 @@ from jaxtyping import Float32, Int64, UInt8
 
 from mlgcn_jax.data import images, stored_jpeg
 from mlgcn_jax.evaluation import scoring
-from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
 
 
@@ -89,15 +88,10 @@ def predict(
     batches of other sizes are other programs. They are those that evaluation has of the
     same file in a dataset built as the run's was. Decoding runs ahead in threads.
     """
-    batch_size = meshes.round_up_batch_size(batch_size, mesh)
-    image_size = model.config.image_size
-    scorer = scoring.Scorer(
-        model.graphdef, mesh, image_size=image_size, batch_size=batch_size
-    )
-    scorer.load(model.variables, model.graph)
+    scorer = scoring.Scorer.of_run(model, mesh, batch_size=batch_size)
     load = functools.partial(
         _load,
-        size_px=image_size,
+        size_px=model.config.image_size,
         max_side_px=model.max_side_px,
         pad_colour=model.config.pad_colour,
     )
@@ -107,7 +101,7 @@ def predict(
         while True:
             # One batch is decoded while the one before it is scored.
             while len(pending) < 2:
-                chunk = list(itertools.islice(remaining, batch_size))
+                chunk = list(itertools.islice(remaining, scorer.batch_size))
                 if not chunk:
                     break
                 pending.append((chunk, [pool.submit(load, path) for path in chunk]))

@@ -45,7 +45,7 @@ def convolution(kernel_size: int, stride: int, dtype: type) -> block.Block:
 def _forward_and_backward(
     x: jax.Array, kernel: jax.Array, d_y: jax.Array, *, stride: int
 ) -> tuple[jax.Array, ...]:
-    form = forms.of_platform(jax.default_backend())
+    form = forms.here()
     convolve = functools.partial(layers.convolve, stride=stride, form=form)
     y, pull_back = jax.vjp(convolve, x, kernel)
     return tuple(a.astype(jnp.float32) for a in (y, *pull_back(d_y)))

@@ -67,7 +67,7 @@ def max_pooling() -> block.Block:
     x, d_y = _normal(2, 9, 8, 4), _normal(2, 5, 4, 4, seed=1)
 
     def forward_and_backward(x, d_y):
-        form = forms.of_platform(jax.default_backend())
+        form = forms.here()
         pool = functools.partial(layers.max_pool_3x3_stride_2, form=form)
         y, pull_back = jax.vjp(pool, x)
         return y, *pull_back(d_y)
