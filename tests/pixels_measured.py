@@ -19,7 +19,7 @@ from absl import app
 from jax.sharding import Mesh
 from PIL import Image
 
-from mlgcn_jax.data import archives, dataset, folders, images, stored_jpeg
+from mlgcn_jax.data import archives, dataset, folders, images, letterboxes, stored_jpeg
 from mlgcn_jax.evaluation import evaluate, metrics, scoring
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
@@ -74,7 +74,7 @@ def ways(
 ) -> dict[str, Callable[[pathlib.Path], np.ndarray]]:
     size_px, pad_colour = model.config.image_size, model.config.pad_colour
     return {
-        "straight": lambda path: images.letterbox(
+        "straight": lambda path: letterboxes.letterbox(
             images.load_rgb(path), size_px, pad_colour=pad_colour
         ),
         "as stored": lambda path: stored_jpeg.letterbox_file(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from mlgcn_jax.data import images, options
+from mlgcn_jax.data import letterboxes, options
 from mlgcn_jax.learning.augmentations import (
     boxes,
     colour,
@@ -209,13 +209,13 @@ def erased_by(batch, fill, *, area=(0.02, 0.4), max_ratio=10 / 3, probability=1.
     )
 
 
-@pytest.mark.parametrize("fill", images.PAD_COLOURS)
+@pytest.mark.parametrize("fill", letterboxes.PAD_COLOURS)
 def test_erasing_fills_a_box_of_the_picture(fill):
     batch = make_batch(pad=(0, 255, 0))
     found = erased_by(batch, fill)
     image, after = np.asarray(batch["image"]), np.asarray(found["image"])
     changed = (after != image).any(-1)
-    assert (after[changed] == images.PAD_COLOURS[fill]).all()
+    assert (after[changed] == letterboxes.PAD_COLOURS[fill]).all()
     assert not (changed & is_border(batch)).any()
     for mask, (height, width) in zip(changed, np.asarray(batch["size"]), strict=True):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -294,9 +294,9 @@ def test_greyscale_by_hand():
 # --- Rotation ---
 
 
-@pytest.mark.parametrize("pad_colour", images.PAD_COLOURS)
+@pytest.mark.parametrize("pad_colour", letterboxes.PAD_COLOURS)
 def test_rotation_is_pillows(pad_colour):
-    pad = images.PAD_COLOURS[pad_colour]
+    pad = letterboxes.PAD_COLOURS[pad_colour]
     batch = make_batch(pad=pad)
     found = rotation.rotate(batch, KEY, degrees=30.0, pad_colour=pad_colour)
     angles = jax.random.uniform(KEY, (64,), minval=-30, maxval=30)
@@ -323,10 +323,10 @@ def test_no_rotation_changes_nothing():
 # --- All ---
 
 
-@pytest.mark.parametrize("pad_colour", images.PAD_COLOURS)
+@pytest.mark.parametrize("pad_colour", letterboxes.PAD_COLOURS)
 @pytest.mark.parametrize("name", sorted(STRONG.keys() - PAIRS))
 def test_the_border_stays_the_border(name, pad_colour):
-    pad = images.PAD_COLOURS[pad_colour]
+    pad = letterboxes.PAD_COLOURS[pad_colour]
     batch = make_batch(pad=pad)
     values = {"flip": False, name: STRONG[name]}
     found = registry.create(values, pad_colour=pad_colour)(batch, KEY)

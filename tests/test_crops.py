@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlgcn_jax.data import crops, images, stored_jpeg
+from mlgcn_jax.data import crops, images, letterboxes, stored_jpeg
 
 SIZE = (60, 40)
 
@@ -92,7 +92,7 @@ def test_a_part_is_resized_as_pillow_does(name, box, side):
     assert max(size) == side
     expected = images.load_rgb(content).resize((width, height), resample, box=box)
     np.testing.assert_array_equal(pictures_part(square, size), np.asarray(expected))
-    of_pillow = images.letterbox(
+    of_pillow = letterboxes.letterbox(
         images.load_rgb(content), side, crop_box=box, resample=resample
     )
     np.testing.assert_array_equal(square, of_pillow)
@@ -129,7 +129,7 @@ def test_the_box_is_chosen_for_the_upright_picture():
     assert size == (24, 16)
 
 
-@pytest.mark.parametrize("name", images.PAD_COLOURS)
+@pytest.mark.parametrize("name", letterboxes.PAD_COLOURS)
 @pytest.mark.parametrize("side", [60, 24, 90])
 @pytest.mark.parametrize("size", [(60, 40), (40, 60), (60, 60), (60, 9)])
 def test_the_border_has_its_colour_and_the_picture_its_own(name, side, size):
@@ -139,16 +139,16 @@ def test_the_border_has_its_colour_and_the_picture_its_own(name, side, size):
     inside = np.zeros((side, side), bool)
     pictures_part(inside, (height, width))[:] = True
     np.testing.assert_array_equal(square[inside], black[inside])
-    assert (square[~inside] == images.PAD_COLOURS[name]).all()
+    assert (square[~inside] == letterboxes.PAD_COLOURS[name]).all()
     assert not black[~inside].any()
     np.testing.assert_array_equal(
-        images.letterbox(images.load_rgb(content), side, pad_colour=name), square
+        letterboxes.letterbox(images.load_rgb(content), side, pad_colour=name), square
     )
 
 
 def test_the_mean_colour_is_that_of_imagenet():
     mean = np.array([0.485, 0.456, 0.406])
-    assert images.PAD_COLOURS["mean"] == tuple(np.rint(255 * mean).astype(int))
+    assert letterboxes.PAD_COLOURS["mean"] == tuple(np.rint(255 * mean).astype(int))
 
 
 # --- Draws ---

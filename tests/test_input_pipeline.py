@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from crawl_folders import build_dataset, make_crawl_folder
 
-from mlgcn_jax.data import crops, images, input_pipeline, stored_jpeg
+from mlgcn_jax.data import crops, images, input_pipeline, letterboxes, stored_jpeg
 
 IMAGE_SIZE = 24
 
@@ -67,7 +67,7 @@ def keys_of(batches):
 def test_train_batch_holds_letterboxed_images_and_their_labels(data):
     expected = {}
     for example in data.examples("train"):
-        image = images.letterbox(images.load_rgb(example["image"]), IMAGE_SIZE)
+        image = letterboxes.letterbox(images.load_rgb(example["image"]), IMAGE_SIZE)
         expected[image.tobytes()] = example["labels"]
     for batch in train(data, 3):
         assert batch.keys() == {"image", "labels", "size"}

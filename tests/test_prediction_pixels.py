@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlgcn_jax.data import dataset, images, input_pipeline, stored_jpeg
+from mlgcn_jax.data import dataset, images, input_pipeline, letterboxes, stored_jpeg
 from mlgcn_jax.evaluation import evaluate, scoring
 from mlgcn_jax.runs import mesh as meshes
 from mlgcn_jax.runs import trained_model
@@ -104,7 +104,7 @@ def test_every_kind_is_shown_other_pixels_otherwise(data, crawl):
     """So that the test above could fail: the file itself is letterboxed here."""
     expected = squares(data, "train", 32)
     for path, square in zip(files_of(data, "train", crawl), expected, strict=True):
-        straight = images.letterbox(images.load_rgb(path), 32, pad_colour="white")
+        straight = letterboxes.letterbox(images.load_rgb(path), 32, pad_colour="white")
         assert (straight != square).any(), path.name
 
 
@@ -142,7 +142,7 @@ def test_the_model_is_given_these_pixels_and_gives_these_scores(
 def test_where_a_dataset_hands_out_files_they_are_read_as_they_are(crawl):
     for path in sorted(crawl.rglob("*.png"))[:3]:
         found = stored_jpeg.letterbox_file(path, 32, max_side_px=None)
-        expected = images.letterbox(images.load_rgb(path), 32)
+        expected = letterboxes.letterbox(images.load_rgb(path), 32)
         np.testing.assert_array_equal(found, expected)
     with pytest.raises(images.ImageError, match="cannot be read"):
         stored_jpeg.letterbox_file(crawl / "none.png", 32, max_side_px=None)

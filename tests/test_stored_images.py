@@ -11,7 +11,7 @@ from picture_files import (
 )
 from PIL import Image
 
-from mlgcn_jax.data import images
+from mlgcn_jax.data import images, letterboxes
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_letterbox_centres_on_exact_black(size, content):
     top, bottom, left, right = content
     expected = np.zeros((32, 32, 3), np.uint8)
     expected[top:bottom, left:right] = (10, 200, 30)
-    found = images.letterbox(Image.new("RGB", size, (10, 200, 30)), 32)
+    found = letterboxes.letterbox(Image.new("RGB", size, (10, 200, 30)), 32)
     assert found.dtype == np.uint8
     # A flat picture shows any bleeding of the black border into it.
     np.testing.assert_array_equal(found, expected)
@@ -78,7 +78,7 @@ def test_letterbox_centres_on_exact_black(size, content):
 
 def test_letterbox_keeps_the_pixels_of_a_picture_of_the_right_size():
     picture = noise(32, 20)
-    found = images.letterbox(picture, 32)
+    found = letterboxes.letterbox(picture, 32)
     np.testing.assert_array_equal(found[6:26], np.asarray(picture))
     assert not found[:6].any()
     assert not found[26:].any()
@@ -89,5 +89,5 @@ def test_letterbox_averages_when_it_shrinks():
     # 0 or 255.
     stripes = np.zeros((256, 256, 3), np.uint8)
     stripes[::2] = 255
-    found = images.letterbox(Image.fromarray(stripes), 32).astype(int)
+    found = letterboxes.letterbox(Image.fromarray(stripes), 32).astype(int)
     assert np.abs(found[2:-2] - 127.5).max() < 3

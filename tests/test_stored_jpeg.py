@@ -8,7 +8,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from mlgcn_jax.data import images, stored_jpeg
+from mlgcn_jax.data import images, letterboxes, stored_jpeg
 
 SIZES = [(64, 64), (64, 40), (40, 64), (64, 9), (9, 64), (63, 64)]
 
@@ -28,7 +28,7 @@ def encode(image, **options):
 
 
 def general(content, size_px):
-    return images.letterbox(images.load_rgb(content), size_px)
+    return letterboxes.letterbox(images.load_rgb(content), size_px)
 
 
 def in_place(content, size_px):

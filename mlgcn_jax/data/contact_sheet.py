@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from mlgcn_jax.data import files, images
+from mlgcn_jax.data import files, letterboxes
 
 TILE_PX = 176
 LINES_SHOWN = 4
@@ -72,7 +72,7 @@ def _tile_size() -> tuple[int, int]:
 
 def _draw(tile: Tile) -> Image.Image:
     drawn = Image.new("RGB", _tile_size(), "white")
-    picture = images.letterbox(Image.fromarray(tile.picture), TILE_PX)
+    picture = letterboxes.letterbox(Image.fromarray(tile.picture), TILE_PX)
     drawn.paste(Image.fromarray(picture), (_MARGIN_PX, _MARGIN_PX))
     draw = ImageDraw.Draw(drawn)
     for number, line in enumerate(tile.lines[:LINES_SHOWN]):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mlgcn_jax.data import images, options, stored_jpeg
+from mlgcn_jax.data import letterboxes, options, stored_jpeg
 
 RESIZE_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -111,7 +111,9 @@ def create(values: Mapping[str, Any]) -> ChooseCrop:
     return choose
 
 
-def random_square(size: tuple[int, int], rng: np.random.Generator) -> images.CropBox:
+def random_square(
+    size: tuple[int, int], rng: np.random.Generator
+) -> letterboxes.CropBox:
     """Returns a square as large as the short side, anywhere on the long one.
 
     Args:
@@ -128,7 +130,7 @@ def random_resized(
     *,
     area: tuple[float, float],
     ratio: tuple[float, float],
-) -> images.CropBox:
+) -> letterboxes.CropBox:
     """Returns a box of random area, ratio and place (Szegedy 2014, section 6).
 
     Area uniform, ratio uniform in its logarithm; drawn again where the box does not fit
@@ -154,7 +156,7 @@ def random_resized(
 
 def _anywhere(
     width: int, height: int, size: tuple[int, int], rng: np.random.Generator
-) -> images.CropBox:
+) -> letterboxes.CropBox:
     left = int(rng.integers(size[0] - width + 1))
     top = int(rng.integers(size[1] - height + 1))
     return left, top, left + width, top + height

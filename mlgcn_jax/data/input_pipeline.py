@@ -12,7 +12,7 @@ import grain
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mlgcn_jax.data import batch_memory, crops, images, source, stored_jpeg
+from mlgcn_jax.data import batch_memory, crops, images, letterboxes, source, stored_jpeg
 
 _BATCHES_AHEAD = 2  # for every thread
 _ENDLESS = 2**62  # examples; more and grain's counting of small batches overflows
@@ -48,7 +48,7 @@ def train_batches(
             reads its own rows and nothing else.
         choose_crop: How the picture of each example is read, see `crops.create`. Its
             position is step * batch_size + row.
-        pad_colour: Of the border, one of `images.PAD_COLOURS`.
+        pad_colour: Of the border, one of `letterboxes.PAD_COLOURS`.
 
     Returns:
         An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
@@ -67,7 +67,7 @@ def train_batches(
             f"batch_size={batch_size} is larger than the train split with its "
             f"{num_examples} examples; use a smaller batch or more data"
         )
-    images.check_pad_colour(pad_colour)
+    letterboxes.check_pad_colour(pad_colour)
     read = _BatchReader(
         data,
         "train",
@@ -115,7 +115,7 @@ def evaluation_batches(
         batch_size: Examples of a batch; may be larger than the split.
         num_threads: Batches that are made at the same time; 0 makes each on demand.
         share: The examples that are wanted.
-        pad_colour: Of the border, one of `images.PAD_COLOURS`.
+        pad_colour: Of the border, one of `letterboxes.PAD_COLOURS`.
 
     Returns:
         An iterator of {"image": UInt8 [b, h, w, 3], "labels": Float32 [b, l],
@@ -127,7 +127,7 @@ def evaluation_batches(
     """
     _check_at_least(1, batch_size=batch_size, image_size=image_size)
     _check_at_least(0, num_threads=num_threads)
-    images.check_pad_colour(pad_colour)
+    letterboxes.check_pad_colour(pad_colour)
     read = _BatchReader(
         data,
         split,

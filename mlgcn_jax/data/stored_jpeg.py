@@ -1,8 +1,8 @@
 """Stored JPEG -> a square of a batch, decoded in place.
 
-The same pixels as `images.load_rgb` and `images.letterbox`, without their copies, for
-the one plain kind of JPEG that `images.encode_jpeg` writes. Any other picture, and any
-damage, is left to those two.
+The same pixels as `images.load_rgb` and `letterboxes.letterbox`, without their copies,
+for the one plain kind of JPEG that `images.encode_jpeg` writes. Any other picture, and
+any damage, is left to those two.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from mlgcn_jax.data import images
+from mlgcn_jax.data import images, letterboxes
 
 _START = b"\xff\xd8"
 _FRAME = 0xC0  # baseline
@@ -23,7 +23,7 @@ _SCAN = 0xDA
 # picture, and Adobe's segment, which says that the colours are others.
 _PLAIN_SEGMENTS = frozenset({0xE0, 0xDB, 0xC4})
 
-ChooseBox = Callable[[tuple[int, int]], images.CropBox]
+ChooseBox = Callable[[tuple[int, int]], letterboxes.CropBox]
 
 
 def letterbox(
@@ -34,7 +34,7 @@ def letterbox(
     resample: Image.Resampling = Image.Resampling.BILINEAR,
     pad_colour: str = "black",
 ) -> tuple[int, int]:
-    """Fills a square with the picture, as `images.letterbox` lays it out.
+    """Fills a square with the picture, as `letterboxes.letterbox` lays it out.
 
     Args:
         content: The picture file.
@@ -42,7 +42,7 @@ def letterbox(
         choose_box: Says what is wanted of a picture of this (width, height); None:
             all.
         resample: The filter, where the picture is resized.
-        pad_colour: Of the border, one of `images.PAD_COLOURS`.
+        pad_colour: Of the border, one of `letterboxes.PAD_COLOURS`.
 
     Returns:
         (height, width) of the part of the square that is picture.
@@ -51,15 +51,15 @@ def letterbox(
         ImageError: The picture cannot be used; the square may be half full then.
     """
     size = _plain_size(content)
-    if size and choose_box is None and images.fit(size, len(square)) == size:
-        inside = images.clear_border(square, size, pad_colour=pad_colour)
+    if size and choose_box is None and letterboxes.fit(size, len(square)) == size:
+        inside = letterboxes.clear_border(square, size, pad_colour=pad_colour)
         if _decode_into(inside, content):
             height, width, _ = inside.shape
             return height, width
     image = _decode(content) if size else None
     if image is None:
         image = images.load_rgb(content)
-    return images.fill_square(
+    return letterboxes.fill_square(
         image,
         square,
         crop_box=choose_box(image.size) if choose_box else None,
@@ -85,7 +85,7 @@ def letterbox_file(
         size_px: Side of the square.
         max_side_px: What the dataset stores of a picture's long side; None: it hands
             out files as they are.
-        pad_colour: Of the border, one of `images.PAD_COLOURS`.
+        pad_colour: Of the border, one of `letterboxes.PAD_COLOURS`.
 
     Raises:
         ImageError: The picture cannot be used.

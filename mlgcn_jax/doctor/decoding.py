@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import UInt8
 
-from mlgcn_jax.data import dataset, images, stored_jpeg
+from mlgcn_jax.data import dataset, images, letterboxes, stored_jpeg
 from mlgcn_jax.doctor import findings
 
 PART = "decoding"
@@ -46,7 +46,9 @@ def _first_picture(data_dir: pathlib.Path) -> findings.Finding:
         content = dataset.open_dataset(data_dir).examples("train")[0]["image"]
         square = np.empty((128, 128, 3), np.uint8)
         stored_jpeg.letterbox(content, square)
-        return _compare(name, square, images.letterbox(images.load_rgb(content), 128))
+        return _compare(
+            name, square, letterboxes.letterbox(images.load_rgb(content), 128)
+        )
     except (OSError, ValueError, IndexError) as error:
         return findings.failed(PART, name, error, advice="name another --data_dir")
 

@@ -11,7 +11,13 @@ from absl import logging
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float32, Int64
 
-from mlgcn_jax.data import config_dict, constant_labels, files, input_pipeline, source
+from mlgcn_jax.data import (
+    config_dict,
+    constant_labels,
+    files,
+    input_pipeline,
+    source,
+)
 from mlgcn_jax.evaluation import metrics, scoring
 from mlgcn_jax.runs import run_folder, trained_model
 
@@ -48,7 +54,8 @@ def predict_split(
 
     `scorer` is a `scoring.Scorer`, or does as one. `before_batch` is called before each
     batch is scored; what it raises ends the work. Of the split only the examples of
-    `share` are scored. `pad_colour` is that of the border, see `images.PAD_COLOURS`.
+    `share` are scored. `pad_colour` is that of the border, one of
+    `letterboxes.PAD_COLOURS`.
 
     Raises:
         ValueError: the examples do not come out exactly once.

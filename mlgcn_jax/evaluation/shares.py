@@ -33,7 +33,7 @@ def score_split(
         image_size: Side of the images, px.
         batch_size: Images that this process scores at a time.
         num_threads: That read images.
-        pad_colour: Of the border, one of `images.PAD_COLOURS`.
+        pad_colour: Of the border, one of `letterboxes.PAD_COLOURS`.
         before_batch: Called before each batch, equally often in every process.
     """
     num_examples, num_labels = data.num_examples(split), len(data.vocabulary)

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mlgcn_jax.data import crops, images
+from mlgcn_jax.data import crops, letterboxes
 from mlgcn_jax.data.options import Option
 from mlgcn_jax.learning import optimizer
 from mlgcn_jax.learning.augmentations import registry as augmentations
@@ -163,7 +163,7 @@ KEYS: dict[str, Key] = {
             "black",
             "of what is padded, in training, evaluation and prediction; mean is the "
             "mean of ImageNet",
-            choices=tuple(images.PAD_COLOURS),
+            choices=tuple(letterboxes.PAD_COLOURS),
         ),
         before="black",
     ),

@@ -29,7 +29,7 @@ class Boxes(NamedTuple):
 
 
 def of_pictures(size: Int32[Array, "b 2"], side: int) -> Boxes:
-    """Returns where the pictures are, as `images.clear_border` lays them out.
+    """Returns where the pictures are, as `letterboxes.clear_border` lays them out.
 
     Args:
         size: height and width of each picture.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, UInt8
 
-from mlgcn_jax.data import images, options
+from mlgcn_jax.data import letterboxes, options
 from mlgcn_jax.learning.augmentations import boxes, contract
 
 OPTIONS = {
@@ -19,7 +19,9 @@ OPTIONS = {
         10 / 3, "longest box, long side to short side", 1, 100
     ),
     "erasing_fill": options.Option(
-        "noise", "what the box is filled with", choices=("noise", *images.PAD_COLOURS)
+        "noise",
+        "what the box is filled with",
+        choices=("noise", *letterboxes.PAD_COLOURS),
     ),
 }
 
@@ -45,7 +47,7 @@ def erase(
         probability: that a picture gets a box.
         area: smallest and largest, as shares of the picture.
         max_ratio: height to width or width to height at most.
-        fill: noise (random bytes), or one of `images.PAD_COLOURS`.
+        fill: noise (random bytes), or one of `letterboxes.PAD_COLOURS`.
     """
     image = batch["image"]
     b, side = image.shape[:2]
@@ -71,4 +73,4 @@ def _filling(
 ) -> UInt8[Array, "_ _ _ 3"]:
     if fill == "noise":
         return jax.random.bits(key, image.shape, jnp.uint8)
-    return jnp.asarray(images.PAD_COLOURS[fill], jnp.uint8).reshape(1, 1, 1, 3)
+    return jnp.asarray(letterboxes.PAD_COLOURS[fill], jnp.uint8).reshape(1, 1, 1, 3)

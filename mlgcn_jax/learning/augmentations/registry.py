@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mlgcn_jax.data import images, options
+from mlgcn_jax.data import letterboxes, options
 from mlgcn_jax.learning.augmentations import (
     colour,
     contract,
@@ -138,7 +138,7 @@ def create(
 
     Args:
         values: of some of OPTIONS, the others have their defaults.
-        pad_colour: of the border, one of `images.PAD_COLOURS`.
+        pad_colour: of the border, one of `letterboxes.PAD_COLOURS`.
 
     Raises:
         ValueError: as `check`.
@@ -156,7 +156,7 @@ def create(
             f"augmentation {', '.join(twice)} is named twice in foreign; it would draw "
             "the same random numbers twice"
         )
-    images.check_pad_colour(pad_colour)
+    letterboxes.check_pad_colour(pad_colour)
     resolved["pad_colour"] = pad_colour
     steps = (
         _turned_on(_BEFORE_FOREIGN, resolved)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy import ndimage
 from jaxtyping import Array, Key
 
-from mlgcn_jax.data import images, options
+from mlgcn_jax.data import letterboxes, options
 from mlgcn_jax.learning.augmentations import boxes, contract, pixels
 
 OPTIONS = {
@@ -45,7 +45,7 @@ def rotate(
         jnp.clip(from_y, top, last_y),
         jnp.clip(from_x, left, last_x),
     )
-    colour = jnp.asarray(images.PAD_COLOURS[pad_colour], jnp.uint8)
+    colour = jnp.asarray(letterboxes.PAD_COLOURS[pad_colour], jnp.uint8)
     turned = jnp.where(
         is_inside[..., None], pixels.to_uint8(turned), colour.reshape(1, 1, 1, 3)
     )
