@@ -6,6 +6,7 @@ Strict dtype promotion would be the other half, but optax.scale_by_adam breaks i
 import importlib.util
 import os
 import pathlib
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -35,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", compiled)
 
     flags.FLAGS.mark_as_parsed()  # stages and configs read them
+
+    # Ignored where a shell has put the tests into the background, and then by all
+    # that they start: tests send it.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

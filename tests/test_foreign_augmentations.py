@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from test_augmentations import KEY, assert_equal_batches, make_batch
+from augmented_batches import KEY, assert_equal_batches, make_batch
 
 from mlgcn_jax.learning.augmentations import registry
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_losses import make, make_batch
+from made_losses import make, make_batch
 
 FOREIGN = """
 import jax
